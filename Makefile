@@ -1,0 +1,37 @@
+# make demo    the whole path on the packaged example, into ./demo.segdino
+# make test    style, types and tests
+# make results regenerates benchmarks/RESULTS.md from benchmarks/results/*.json
+# Each makes .venv and installs what it needs first. Nothing but Python 3.10+ and make is needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+SOURCES := segdino_deploy tests examples
+
+.PHONY: demo test results clean
+
+demo: $(VENV)/installed-all
+	$(BIN)/segdino-deploy demo
+
+test: $(VENV)/installed-test
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+results: $(VENV)/installed-all
+	$(BIN)/python -m segdino_deploy.benchmarks.report benchmarks/results > benchmarks/RESULTS.md
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed-all: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install --quiet -c constraints.txt -e '.[all]'
+	touch $@
+
+$(VENV)/installed-test: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install --quiet -c constraints.txt -e '.[all,test]'
+	touch $@ $(VENV)/installed-all
+
+clean:
+	rm -rf $(VENV) demo.segdino demo-predictions

@@ -1,0 +1,1 @@
+"""Latency and accuracy of engines, beside the PyTorch reference."""

@@ -1,0 +1,79 @@
+"""Tables from a stored benchmark: for people, generated, never typed.
+
+python -m segdino_deploy.benchmarks.report benchmarks/results > benchmarks/RESULTS.md
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from segdino_deploy.benchmarks.bench import BenchResult, Row
+
+ABSENT = "-"
+
+
+def columns(result: BenchResult) -> list[str]:
+    """Column names: accuracy only where it was measured."""
+    names = ["engine", "p50 ms", "p90 ms", "p99 ms", "x reference"]
+    if result.images:
+        names += ["file to mask p50 ms"]
+    names += ["peak MiB"]
+    if result.rows[0].scores is not None:
+        names += ["Dice", "IoU", "HD95 px"]
+    if result.images:
+        names += ["same pixels as reference"]
+    return names
+
+
+def cells(row: Row, result: BenchResult) -> list[str]:
+    """One row as text, in the order of `columns`."""
+    latency = row.engine_only
+    values = [row.name, f"{latency.p50_ms:.1f}", f"{latency.p90_ms:.1f}", f"{latency.p99_ms:.1f}"]
+    values.append(f"{row.times_faster:.2f}")
+    if result.images:
+        values.append(f"{row.end_to_end.p50_ms:.1f}" if row.end_to_end else ABSENT)
+    values.append(f"{row.peak_memory_mib:.0f}")
+    if row.scores is not None:
+        distance = ABSENT if row.scores.hd95 is None else f"{row.scores.hd95:.2f}"
+        dropped = f" ({row.scores.hd95_infinite} inf)" if row.scores.hd95_infinite else ""
+        values += [f"{row.scores.dice:.4f}", f"{row.scores.iou:.4f}", distance + dropped]
+    if result.images:
+        values.append(ABSENT if row.mask_agreement is None else f"{row.mask_agreement:.5f}")
+    return values
+
+
+def caption(result: BenchResult) -> str:
+    """What was measured, on what, in one paragraph."""
+    height, width = result.model.input_size
+    data = f"{result.images} images" if result.images else "the canary"
+    return (
+        f"{result.model.family}, ViT width {result.model.backbone.embed_dim}, {height}x{width}, batch {result.batch}, "
+        f"{data}; {result.machine}, {result.threads} threads; {result.rounds} interleaved rounds after {result.warmup} "
+        f"to warm up; x reference: times faster than {result.reference}, median over the rounds."
+    )
+
+
+def markdown(result: BenchResult, title: str = "Benchmark") -> str:
+    """The whole result as a Markdown section."""
+    names = columns(result)
+    lines = [f"## {title}", "", caption(result), ""]
+    lines += ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    lines += ["| " + " | ".join(cells(row, result)) + " |" for row in result.rows]
+    if result.skipped:
+        lines += ["", "Not run here: " + "; ".join(sorted(result.skipped)) + "."]
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(result.versions.items()))
+    lines += ["", f"Versions: {versions}, segdino-deploy {result.tool_version}.", ""]
+    return "\n".join(lines)
+
+
+def render_directory(directory: Path) -> str:
+    """One Markdown page of all `*.json` results of a folder, by name."""
+    parts = ["# Results", "", "Generated from `results/*.json` by `make results`; every sample is in those files.", ""]
+    for path in sorted(directory.glob("*.json")):
+        parts.append(markdown(BenchResult.model_validate_json(path.read_bytes()), path.stem))
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(render_directory(Path(sys.argv[1])))

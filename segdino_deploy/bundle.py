@@ -1,0 +1,189 @@
+"""The bundle: one directory with the models, the engines, the canary, the reports and a manifest that hashes them.
+
+Every change is a transaction. New files and the new manifest are written to a staging folder inside the bundle and
+forced to disk; renaming that folder to `.commit` is the moment of no return; then the files move into place, the
+manifest last. A kill before the rename leaves the old bundle, a kill after it is finished by the next opening.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from segdino_deploy.atomic import disk_errors, fsync_directory, sha256_of, write_durably
+from segdino_deploy.errors import InputError
+from segdino_deploy.manifest import SCHEMA_VERSION, FileRecord, Manifest
+
+MANIFEST = "manifest.json"
+CANARY = "canary.npz"
+COMMIT = ".commit"
+STAGING = ".staging"
+LOCK = ".lock"
+
+Content = bytes | Path  # a file's bytes, or a file to take over (moved where possible)
+
+
+class Bundle:
+    """An opened bundle: its path and its verified manifest."""
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = path
+        self.manifest = manifest
+
+    @classmethod
+    def open(cls, path: str | Path) -> Bundle:
+        """Opens and verifies a bundle.
+
+        Raises InputError: not a bundle, a newer schema, or a file that is missing or differs from its hash (by name).
+        """
+        path = Path(path)
+        if not path.is_dir():
+            raise InputError(f"{path}: no such bundle (make one: segdino-deploy export CHECKPOINT -o {path})")
+        if (path / COMMIT / MANIFEST).is_file():
+            with disk_errors(path), _locked(path):
+                pass  # taking the lock finishes the commit
+        bundle = cls(path, _read_manifest(path / MANIFEST))
+        bundle.verify_files()
+        return bundle
+
+    @classmethod
+    def create(cls, path: str | Path, manifest: Manifest, files: Mapping[str, Content]) -> Bundle:
+        """Makes a bundle, or replaces one wholly in one transaction. InputError where something else stands there."""
+        path = Path(path)
+        check_target(path)
+        with disk_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+            with _locked(path):
+                try:
+                    _stage_and_commit(path, manifest.model_copy(update={"files": {}}), files)
+                finally:
+                    if not (path / MANIFEST).exists():  # a first export that failed leaves nothing behind
+                        shutil.rmtree(path)
+        return cls.open(path)
+
+    def update(self, files: Mapping[str, Content], change: Callable[[Manifest], Manifest]) -> None:
+        """Adds or replaces files and the manifest in one transaction; `change` sees the manifest as it is on disk."""
+        with disk_errors(self.path), _locked(self.path):
+            current = _read_manifest(self.path / MANIFEST)
+            _stage_and_commit(self.path, change(current), files)
+        self.manifest = _read_manifest(self.path / MANIFEST)
+
+    def file(self, name: str) -> Path:
+        """Absolute path of a file of the bundle."""
+        return self.path / name
+
+    def verify_files(self) -> None:
+        """Compares every file with its size and sha256. InputError names the first that differs."""
+        for name, record in self.manifest.files.items():
+            file = self.path / name
+            if not file.is_file():
+                raise InputError(f"{self.path}: {name} is missing; copy the bundle again or rebuild it")
+            if file.stat().st_size != record.size_bytes or sha256_of(file) != record.sha256:
+                raise InputError(
+                    f"{self.path}: {name} was changed since it was written (its sha256 differs); "
+                    "copy the bundle again or rebuild it"
+                )
+
+
+def is_bundle(path: Path) -> bool:
+    return (path / MANIFEST).is_file() or (path / COMMIT / MANIFEST).is_file()
+
+
+def check_target(path: Path) -> None:
+    """InputError where `path` is neither free nor a bundle: an export never overwrites anything else."""
+    if path.exists() and not is_bundle(path):
+        leftovers = {LOCK, STAGING}  # of a first export that was killed
+        if not path.is_dir() or {entry.name for entry in path.iterdir()} - leftovers:
+            raise InputError(f"{path}: exists and is not a bundle; choose another -o, or remove it")
+
+
+def find_bundle(directory: Path) -> Path:
+    """The only bundle in `directory`. InputError where there is none or more than one."""
+    found = sorted(entry for entry in directory.iterdir() if entry.is_dir() and is_bundle(entry))
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise InputError(f"no bundle in {directory}: name one (make one: segdino-deploy export CHECKPOINT)")
+    names = ", ".join(entry.name for entry in found)
+    raise InputError(f"{len(found)} bundles in {directory} ({names}): name one")
+
+
+def _read_manifest(path: Path) -> Manifest:
+    try:
+        content = json.loads(path.read_bytes())
+        version = content.get("schema_version")
+        if isinstance(version, int) and version > SCHEMA_VERSION:
+            raise InputError(f"{path.parent}: written by a newer segdino-deploy (schema {version}): update this one")
+        return Manifest.model_validate(content)
+    except FileNotFoundError as error:
+        raise InputError(f"{path.parent}: not a bundle (no {MANIFEST})") from error
+    except (ValidationError, ValueError, AttributeError) as error:
+        raise InputError(f"{path}: damaged, not a manifest of this version; copy the bundle again") from error
+
+
+def _stage_and_commit(path: Path, manifest: Manifest, files: Mapping[str, Content]) -> None:
+    staging = path / STAGING
+    shutil.rmtree(staging, ignore_errors=True)  # left by a kill; the lock says nobody else is writing
+    try:
+        staging.mkdir()
+        records = dict(manifest.files)
+        for name, content in files.items():
+            target = staging / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(content, Path):
+                _take_over(content, target)
+            else:
+                write_durably(target, content)
+            records[name] = FileRecord(sha256=sha256_of(target), size_bytes=target.stat().st_size)
+        complete = manifest.model_copy(update={"files": dict(sorted(records.items()))})
+        text = json.dumps(complete.model_dump(mode="json"), indent=1) + "\n"
+        write_durably(staging / MANIFEST, text.encode())
+        fsync_directory(staging)
+        staging.rename(path / COMMIT)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    fsync_directory(path)
+    _finish_commit(path)
+
+
+def _take_over(source: Path, target: Path) -> None:
+    try:
+        source.rename(target)
+    except OSError:  # another file system
+        shutil.copyfile(source, target)
+    with target.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _finish_commit(path: Path) -> None:
+    """Moves a committed transaction into place; may be called again after a kill in its middle."""
+    commit = path / COMMIT
+    old_files = set(_read_manifest(path / MANIFEST).files) if (path / MANIFEST).is_file() else set()
+    new_files = set(_read_manifest(commit / MANIFEST).files)
+    for file in sorted(entry for entry in commit.rglob("*") if entry.is_file() and entry.name != MANIFEST):
+        target = path / file.relative_to(commit)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file.replace(target)
+    (commit / MANIFEST).replace(path / MANIFEST)
+    fsync_directory(path)
+    shutil.rmtree(commit)
+    for name in old_files - new_files:
+        (path / name).unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One writer at a time; finishes what a killed writer had committed. The system frees the lock with the process."""
+    with (path / LOCK).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if (path / COMMIT / MANIFEST).is_file():
+            _finish_commit(path)
+        yield

@@ -1,0 +1,74 @@
+"""The canary: a small input with the reference's answer, run after every build and on the device."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segdino_deploy.errors import InputError
+from segdino_deploy.evidence import mask_from_logits
+from segdino_deploy.images import resize_rgb
+
+CANDIDATES = 4
+
+
+@dataclass(frozen=True)
+class Canary:
+    image: NDArray[np.uint8]  # [N, H, W, 3], N the smallest batch the model takes
+    logits: NDArray[np.float32]  # [N, C, H, W], the reference's
+    mask: NDArray[np.uint8]  # [N, H, W]
+
+    def to_bytes(self) -> bytes:
+        """As `.npz`: arrays `image`, `logits`, `mask`. The same canary gives the same bytes."""
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, image=self.image, logits=self.logits, mask=self.mask)
+        return buffer.getvalue()
+
+    @classmethod
+    def read(cls, path: Path) -> Canary:
+        """InputError where the file is no canary."""
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return cls(arrays["image"], arrays["logits"], arrays["mask"])
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"{path}: not a canary; export the checkpoint again") from error
+
+
+def synthetic_image(size_hw: tuple[int, int], seed: int) -> NDArray[np.uint8]:
+    """uint8 `[H, W, 3]`: smooth colour noise of three scales with bright and dark ellipses, equal on every machine."""
+    rng = np.random.Generator(np.random.PCG64(seed))
+    height, width = size_hw
+    canvas = np.zeros((height, width, 3), np.float32)
+    for cells, weight in ((4, 0.5), (16, 0.3), (64, 0.2)):
+        coarse = rng.integers(0, 256, size=(min(cells, height), min(cells, width), 3), dtype=np.uint8)
+        canvas += weight * resize_rgb(coarse, size_hw, "bicubic")
+    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
+    for _ in range(6):
+        centre_y, centre_x = rng.uniform(0, height), rng.uniform(0, width)
+        radius_y, radius_x = rng.uniform(0.05, 0.3, size=2) * (height, width)
+        inside = ((rows - centre_y) / radius_y) ** 2 + ((columns - centre_x) / radius_x) ** 2 < 1
+        canvas[inside] = 0.4 * canvas[inside] + 0.6 * rng.uniform(0, 255, size=3)
+    return np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
+
+
+def make_canary(
+    reference: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+    size_hw: tuple[int, int],
+    batch: int,
+    threshold: float,
+) -> Canary:
+    """Of a few synthetic images, the ones whose reference mask is least dominated by one class.
+
+    `reference`: uint8 `[N, H, W, 3]` to logits `[N, C, H, W]`. A mask of a single class would show less.
+    """
+    images = np.stack([synthetic_image(size_hw, seed) for seed in range(max(CANDIDATES, batch))])
+    logits = np.concatenate([reference(image[None]) for image in images])
+    masks = mask_from_logits(logits, threshold)
+    dominance = [np.bincount(mask.ravel()).max() / mask.size for mask in masks]
+    chosen = np.argsort(dominance, kind="stable")[:batch]
+    return Canary(images[chosen], logits[chosen], masks[chosen])

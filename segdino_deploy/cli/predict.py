@@ -1,0 +1,43 @@
+"""`segdino-deploy predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from segdino_deploy.cli.arguments import JsonOption
+from segdino_deploy.cli.console import Progress, print_json, print_line
+
+
+def command(
+    bundle: Annotated[Path, typer.Argument(help="The bundle, or one engine file inside it.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Images, or folders of images.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where masks and overlays go.")],
+    precision: Annotated[
+        str | None, typer.Option(metavar="P", help="fp32, fp16, bf16 or int8. Default: fp16, bf16, fp32, int8.")
+    ] = None,
+    backend: Annotated[str | None, typer.Option(metavar="B", help="Default: the first that runs here.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Segment images: masks and overlays.
+
+    Writes <stem>.png (the mask at source size) and <stem>.overlay.png; sub-folders are kept.
+    """
+    from segdino_deploy.engines.run import open_engine
+    from segdino_deploy.predict import plan_jobs, predict_files
+
+    jobs = plan_jobs(inputs, output)
+    with open_engine(bundle, precision=precision, backend=backend) as runner, Progress() as progress:
+        predictions = predict_files(runner, jobs, progress.images)
+        engine = f"{runner.backend} {runner.precision} on {runner.device}"
+        class_names = runner.card.class_names
+    if as_json:
+        rows = [
+            {"image": str(p.job.image), "mask": str(p.job.mask), "overlay": str(p.job.overlay), "pixels": p.pixels}
+            for p in predictions
+        ]
+        print_json({"engine": engine, "class_names": class_names, "images": rows})
+        return
+    print_line(f"{len(predictions)} image(s) segmented by {engine}: masks and overlays in {output}")

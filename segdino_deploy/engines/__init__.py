@@ -1,0 +1,1 @@
+"""From model.onnx to engines and their results: precision, calibration, build, run."""

@@ -1,0 +1,1 @@
+"""From an image stream to activation ranges."""

@@ -1,0 +1,103 @@
+"""Opening engines. A new backend is one file here and one line in `RUNNERS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from segdino_deploy.bundle import Bundle, is_bundle
+from segdino_deploy.engines.run.contract import Runner, run_padded
+from segdino_deploy.errors import InputError, MissingComponent
+from segdino_deploy.manifest import Engine, ModelCard
+
+Opener = Callable[[ModelCard, Engine, Path, "int | None"], Runner]
+
+
+def _open_onnxruntime(card: ModelCard, engine: Engine, path: Path, threads: int | None) -> Runner:
+    from segdino_deploy.engines.run.onnxruntime import OnnxRuntimeRunner
+
+    return OnnxRuntimeRunner(card, engine, path, threads)
+
+
+def _open_openvino(card: ModelCard, engine: Engine, path: Path, threads: int | None) -> Runner:
+    from segdino_deploy.engines.run.openvino import OpenVinoRunner
+
+    return OpenVinoRunner(card, engine, path, threads)
+
+
+def _cannot_run(_: ModelCard, engine: Engine, path: Path, __: int | None) -> Runner:
+    raise MissingComponent(
+        f"{path}: this version builds {engine.backend} engines but does not run them yet; "
+        "the file is unmodified, so NVIDIA's own runtime opens it"
+    )
+
+
+RUNNERS: dict[str, Opener] = {
+    "openvino": _open_openvino,
+    "onnxruntime": _open_onnxruntime,
+    "tensorrt": _cannot_run,
+    "tensorrt-rtx": _cannot_run,
+}
+# Which engine of a bundle is opened when none is named: the fastest of those that keep the masks, by kind.
+PREFERRED_PRECISIONS = ("fp16", "bf16", "fp32", "int8")
+
+
+def open_engine(
+    path: str | Path, *, precision: str | None = None, backend: str | None = None, threads: int | None = None
+) -> Runner:
+    """Opens one engine file of a bundle, or picks an engine from a bundle.
+
+    From a bundle: the first engine that this machine can run, fp16 before bf16, fp32 and int8, among those of the asked
+    `precision` and `backend`. A backend or precision asked for by name is never replaced by another.
+    Raises InputError (no such engine), MissingComponent (its backend is not here).
+    """
+    path = Path(path)
+    bundle, candidates = _candidates(path, precision, backend)
+    missing: MissingComponent | None = None
+    for engine in candidates:
+        try:
+            return open_in_bundle(bundle, engine, threads=threads)
+        except MissingComponent as error:
+            missing = missing or error
+    assert missing is not None
+    raise missing
+
+
+def open_in_bundle(bundle: Bundle, engine: Engine, *, threads: int | None = None) -> Runner:
+    """Opens an engine of an opened bundle."""
+    return RUNNERS[engine.backend](bundle.manifest.model, engine, bundle.file(engine.file), threads)
+
+
+def _candidates(path: Path, precision: str | None, backend: str | None) -> tuple[Bundle, list[Engine]]:
+    if path.is_file():
+        home = next((parent for parent in path.absolute().parents if is_bundle(parent)), None)
+        if home is None:
+            raise InputError(f"{path}: engines are opened inside their bundle, where their card and hashes are")
+        bundle = Bundle.open(home)
+        name = path.absolute().relative_to(home.absolute()).as_posix()
+        engines = [engine for engine in bundle.manifest.engines.values() if engine.file == name]
+        if not engines:
+            raise InputError(f"{path}: is no engine of {home.name} (engines: {_names(bundle)})")
+        return bundle, engines
+    bundle = Bundle.open(path)
+    engines = [
+        engine
+        for engine in bundle.manifest.engines.values()
+        if (precision is None or engine.precision == precision) and (backend is None or engine.backend == backend)
+    ]
+    if not engines:
+        asked = " ".join(filter(None, (backend, precision)))
+        build = f"segdino-deploy build-engine {path} --{precision or 'fp16'}" + (
+            f" --backend {backend}" if backend else ""
+        )
+        raise InputError(f"{path}: no {asked + ' ' if asked else ''}engine (has: {_names(bundle)}); make one: {build}")
+    order = list(RUNNERS)
+    engines.sort(key=lambda e: (PREFERRED_PRECISIONS.index(e.precision), order.index(e.backend)))
+    return bundle, engines
+
+
+def _names(bundle: Bundle) -> str:
+    return ", ".join(bundle.manifest.engines) or "none"
+
+
+__all__ = ["RUNNERS", "Runner", "open_engine", "open_in_bundle", "run_padded"]

@@ -1,0 +1,40 @@
+"""ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segdino_deploy.engines.run.contract import Array, Runner
+from segdino_deploy.errors import SegdinoDeployError, one_line
+from segdino_deploy.export.graph import INPUT
+from segdino_deploy.manifest import Engine, ModelCard
+
+
+class OnnxRuntimeRunner(Runner):
+    backend = "onnxruntime"
+    device = "CPU"
+
+    def __init__(self, card: ModelCard, engine: Engine, path: Path, threads: int | None = None) -> None:
+        """`threads`: of one run; ONNX Runtime's own choice (physical cores) where None."""
+        super().__init__(card)
+        import onnxruntime as ort
+
+        self.precision = engine.precision
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = threads or 0
+        # Idle workers must not spin: an application, or another engine beside this one, needs the cores.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        try:
+            self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's exceptions share no public base
+            raise SegdinoDeployError(
+                f"{path}: ONNX Runtime {ort.__version__} cannot open it: {one_line(error)}"
+            ) from error
+        self._names = [output.name for output in self._session.get_outputs()]
+
+    def _run(self, image_nhwc: NDArray[np.uint8]) -> dict[str, Array]:
+        return dict(zip(self._names, self._session.run(None, {INPUT: image_nhwc}), strict=True))

@@ -1,0 +1,61 @@
+"""OpenVINO on the CPU, in the inference precision that the engine's receipt states."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segdino_deploy.engines.run.contract import Array, Runner
+from segdino_deploy.errors import MissingComponent, SegdinoDeployError, one_line
+from segdino_deploy.manifest import Engine, ModelCard
+from segdino_deploy.requirements import require_module
+
+CAPABILITY = {"f32": "FP32", "bf16": "BF16", "f16": "FP16"}  # inference precision -> what the device must offer
+
+
+class OpenVinoRunner(Runner):
+    backend = "openvino"
+    device = "CPU"
+
+    def __init__(self, card: ModelCard, engine: Engine, path: Path, threads: int | None = None) -> None:
+        """`threads`: of one run; OpenVINO's own choice (physical cores) where None.
+
+        Raises MissingComponent where the CPU does not have the engine's inference precision: OpenVINO would emulate
+        or replace it silently.
+        """
+        super().__init__(card)
+        ov = require_module("openvino", "OpenVINO engines", extra="openvino")
+        self.precision = engine.precision
+        wanted = engine.inference_precision or "f32"
+        core = ov.Core()
+        if not supports(core, wanted):
+            raise MissingComponent(
+                f"{path}: was built to compute in {wanted}, which this CPU does not have; build it here: "
+                f"segdino-deploy build-engine --{engine.precision} --backend openvino"
+            )
+        config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": wanted}
+        if threads:
+            config["INFERENCE_NUM_THREADS"] = threads
+        try:
+            compiled = core.compile_model(str(path), "CPU", config)
+        except RuntimeError as error:
+            raise SegdinoDeployError(f"{path}: OpenVINO {ov.__version__} cannot open it: {one_line(error)}") from error
+        self._names = [_name_of(output.get_names(), card) for output in compiled.outputs]
+        self._request = compiled.create_infer_request()
+
+    def _run(self, image_nhwc: NDArray[np.uint8]) -> dict[str, Array]:
+        self._request.infer([image_nhwc], share_inputs=True)
+        return {name: self._request.get_output_tensor(i).data.copy() for i, name in enumerate(self._names)}
+
+
+def _name_of(names: set[str], card: ModelCard) -> str:
+    """OpenVINO may know one tensor under several names: the one that is the model's output."""
+    return next(name for name in card.outputs if name in names)
+
+
+def supports(core: Any, inference_precision: str) -> bool:
+    """Whether the CPU computes in `f32`, `bf16` or `f16` by itself."""
+    return CAPABILITY[inference_precision] in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -1,0 +1,120 @@
+"""How close a model is to the reference: pure functions on arrays, shared by export, build, verify and bench."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segdino_deploy.errors import CheckFailed
+from segdino_deploy.manifest import CanaryRecord, ParityRecord, Precision
+
+Float = NDArray[np.float32]
+UInt8 = NDArray[np.uint8]
+
+# Largest relative logit error that the canary allows. fp32: rounding only. The others: well above what a sound
+# conversion shows on the golden models and the trained ViT-S, well below what a miscompiled one shows.
+TOLERANCE: dict[Precision, float] = {"fp32": 1e-4, "fp16": 2e-2, "bf16": 1.5e-1, "int8": 3e-1}
+
+
+def mask_from_logits(logits: Float, threshold: float) -> UInt8:
+    """`[N, C, H, W]` to uint8 `[N, H, W]`: 0/1 for one class (logit > log(T / (1 - T))), else the argmax."""
+    if logits.shape[1] == 1:
+        return np.asarray(logits[:, 0] > logit_of(threshold), dtype=np.uint8)
+    return np.asarray(logits.argmax(axis=1), dtype=np.uint8)
+
+
+def logit_of(threshold: float) -> float:
+    """log(T / (1 - T)): the logit at which the sigmoid is T."""
+    return math.log(threshold / (1 - threshold))
+
+
+def margins(logits: Float, threshold: float) -> Float:
+    """How far each pixel is from changing class, `[N, H, W]`: distance to the threshold, or best minus second best."""
+    if logits.shape[1] == 1:
+        return np.asarray(np.abs(logits[:, 0] - np.float32(logit_of(threshold))), dtype=np.float32)
+    top = np.partition(logits, -2, axis=1)
+    return np.asarray(top[:, -1] - top[:, -2], dtype=np.float32)
+
+
+def logit_scale(logits: Float) -> float:
+    """max(1, largest |logit|): what relative errors are relative to."""
+    return max(1.0, float(np.abs(logits).max()))
+
+
+def relative_error(reference: Float, logits: Float) -> float:
+    """max |difference| / max(1, max |reference|). NaN counts as infinite."""
+    error = float(np.abs(reference.astype(np.float64) - logits).max()) / logit_scale(reference)
+    return error if math.isfinite(error) else math.inf
+
+
+def mask_agreement(a: UInt8, b: UInt8) -> float:
+    """Share of pixels with the same class, 0 to 1."""
+    return float(np.mean(a == b))
+
+
+def parity(
+    images: str, backend: str, reference: Float, logits: Float, threshold: float, tolerance: float | None
+) -> ParityRecord:
+    """The record of one comparison of logits."""
+    return ParityRecord(
+        images=images,
+        backend=backend,
+        max_abs_error=float(np.abs(reference - logits).max()),
+        max_abs_logit=float(np.abs(reference).max()),
+        relative_error=relative_error(reference, logits),
+        mask_agreement=mask_agreement(mask_from_logits(reference, threshold), mask_from_logits(logits, threshold)),
+        tolerance=tolerance,
+    )
+
+
+def require(record: ParityRecord) -> ParityRecord:
+    """The record itself, or CheckFailed where it misses its tolerance."""
+    if record.tolerance is not None and not record.relative_error <= record.tolerance:
+        raise CheckFailed(
+            f"parity failed on {record.images} images with {record.backend}: relative error "
+            f"{record.relative_error:.2e}, allowed {record.tolerance:.0e}; nothing was written"
+        )
+    return record
+
+
+def check_canary(
+    reference: Float, outputs: dict[str, NDArray[np.generic]], threshold: float, precision: Precision
+) -> CanaryRecord:
+    """Compares an engine's outputs for the canary with the reference logits `[N, C, H, W]`.
+
+    Logits, where the engine gives them, must be within the precision's tolerance. A mask may differ only at pixels
+    whose reference margin is within it: a pixel that the reference is sure of must not change.
+    """
+    tolerance = TOLERANCE[precision]
+    scale = logit_scale(reference)
+    expected = mask_from_logits(reference, threshold)
+    error = relative_error(reference, np.asarray(outputs["logits"], np.float32)) if "logits" in outputs else None
+    if "mask" in outputs:
+        mask = np.asarray(outputs["mask"], np.uint8)
+    elif "logits" in outputs:
+        mask = mask_from_logits(np.asarray(outputs["logits"], np.float32), threshold)
+    else:
+        mask = mask_from_probability(np.asarray(outputs["probability"], np.float32), threshold)
+    different = mask != expected
+    worst = float(margins(reference, threshold)[different].max()) / scale if different.any() else 0.0
+    problems = []
+    if error is not None and not error <= tolerance:
+        problems.append(f"relative logit error {error:.2e}, allowed {tolerance:.0e}")
+    if worst > 2 * tolerance:  # two logits may move towards each other
+        problems.append(f"a pixel with margin {worst:.2e} changed class, allowed {2 * tolerance:.0e}")
+    return CanaryRecord(
+        passed=not problems,
+        mask_agreement=mask_agreement(mask, expected),
+        relative_error=error,
+        worst_margin=worst,
+        detail="; ".join(problems),
+    )
+
+
+def mask_from_probability(probability: Float, threshold: float) -> UInt8:
+    """`[N, C, H, W]` to uint8 `[N, H, W]`, for models that give probabilities only."""
+    if probability.shape[1] == 1:
+        return np.asarray(probability[:, 0] > threshold, dtype=np.uint8)
+    return np.asarray(probability.argmax(axis=1), dtype=np.uint8)

@@ -1,0 +1,108 @@
+"""Small pure operations on ONNX models: outputs, metadata, operator counts. No torch."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import onnx
+from onnx import TensorProto, helper
+
+from segdino_deploy.errors import InputError, one_line
+from segdino_deploy.manifest import ModelCard
+
+CARD_KEY = "segdino_deploy.card"  # of the ONNX metadata: the model's card as JSON
+INPUT = "image"
+LOGITS = "logits"  # in every graph, output or not, a float32 value has this name
+WEIGHT_PRODUCTS = ("MatMul", "Gemm", "Conv", "ConvTranspose")
+
+
+def load_onnx(path: Path) -> onnx.ModelProto:
+    """Reads an ONNX file. InputError where it is none."""
+    try:
+        return onnx.load(path)
+    except Exception as error:  # protobuf's DecodeError has no stable home
+        raise InputError(f"{path}: not an ONNX file ({one_line(error)})") from error
+
+
+def read_card(model: onnx.ModelProto, path: Path) -> ModelCard:
+    """The card inside an exported model. InputError where the file was not made by segdino-deploy."""
+    for entry in model.metadata_props:
+        if entry.key == CARD_KEY:
+            return ModelCard.model_validate_json(entry.value)
+    raise InputError(f"{path}: not a segdino-deploy model (no card inside); export the checkpoint with segdino-deploy")
+
+
+def with_card(model: onnx.ModelProto, card: ModelCard) -> onnx.ModelProto:
+    """A copy of `model` that carries `card`."""
+    result = copy_of(model)
+    helper.set_model_props(result, {CARD_KEY: json.dumps(card.model_dump(mode="json"))})
+    return result
+
+
+def copy_of(model: onnx.ModelProto) -> onnx.ModelProto:
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    return result
+
+
+def select_outputs(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
+    """A copy with only the outputs `names` (in this order) and without the nodes and constants nobody needs then."""
+    result = copy_of(model)
+    graph = result.graph
+    by_name = {output.name: output for output in graph.output}
+    kept = [onnx.ValueInfoProto.FromString(by_name[name].SerializeToString()) for name in names]
+    del graph.output[:]
+    graph.output.extend(kept)
+    needed = set(names)
+    nodes = []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            nodes.append(node)
+            needed.update(node.input)
+    _replace(graph.node, list(reversed(nodes)))
+    _replace(graph.initializer, [tensor for tensor in graph.initializer if tensor.name in needed])
+    produced = {name for node in graph.node for name in node.output}
+    _replace(graph.value_info, [value for value in graph.value_info if value.name in produced])
+    return result
+
+
+def _replace(field, items: list) -> None:  # type: ignore[no-untyped-def,type-arg]
+    copies = [type(item).FromString(item.SerializeToString()) for item in items]
+    del field[:]
+    field.extend(copies)
+
+
+def add_output(model: onnx.ModelProto, name: str, elem_type: int) -> onnx.ModelProto:
+    """A copy in which the inner value `name` is an output too; `model` itself where it already is one."""
+    if any(output.name == name for output in model.graph.output):
+        return model
+    result = copy_of(model)
+    result.graph.output.append(helper.make_tensor_value_info(name, elem_type, None))
+    return result
+
+
+def with_logits(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with `logits` among its outputs, for checking: deployed models often have the mask only."""
+    return add_output(model, LOGITS, TensorProto.FLOAT)
+
+
+def value_types(model: onnx.ModelProto) -> dict[str, int]:
+    """Element type of every value of the graph, by ONNX's own type inference."""
+    graph = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
+    types = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    for value in [*graph.input, *graph.output, *graph.value_info]:
+        types[value.name] = value.type.tensor_type.elem_type
+    return types
+
+
+def operator_counts(nodes: Iterable[onnx.NodeProto]) -> dict[str, int]:
+    return dict(sorted(Counter(node.op_type for node in nodes).items()))
+
+
+def type_name(elem_type: int) -> str:
+    """`FLOAT16` to `fp16` and so on."""
+    names: dict[int, str] = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16", TensorProto.BFLOAT16: "bf16"}
+    return names.get(elem_type) or str(TensorProto.DataType.Name(elem_type)).lower()

@@ -1,0 +1,108 @@
+"""From the folded module to an ONNX model that keeps the contract: `image` in, `mask`, `probability`, `logits` out."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+
+import onnx
+import torch
+
+from segdino_deploy.errors import CheckFailed, one_line
+from segdino_deploy.export.fold import FoldedSegDINO
+from segdino_deploy.export.graph import INPUT
+from segdino_deploy.manifest import OUTPUTS, BatchRange
+
+OPSET = 20  # LayerNormalization and Gelu are single operators; TensorRT 10.3 on reads it
+PROTOBUF_LIMIT_BYTES = 2**31 - 1
+# onnxsim would turn MatMul + Add into Reshape + Gemm + Reshape: two more nodes, and no backend asks for it.
+SKIPPED_OPTIMIZERS = ["fuse_matmul_add_bias_into_gemm", "fuse_matmul_add_bias_into_gemm_batched"]
+DYNAMIC_SHAPE_OPERATORS = ("If", "Loop", "Tile", "Shape", "NonZero")
+
+
+def trace(module: FoldedSegDINO, batch: BatchRange) -> onnx.ModelProto:
+    """Exports with all three outputs, simplifies and checks.
+
+    The batch is a constant where `batch.is_fixed`, else the symbolic dimension `N`. Raises CheckFailed where the
+    checker refuses the graph or where an operator is left that a static graph must not have.
+    """
+    height, width = module.input_hw
+    example_batch = batch.max if batch.is_fixed else 2  # torch.export would specialise a dynamic batch of 1
+    image = torch.zeros(example_batch, height, width, 3, dtype=torch.uint8)
+    dynamic_shapes = None if batch.is_fixed else ({0: torch.export.Dim("N", min=1, max=65535)},)
+    with _quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            module,
+            (image,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=list(OUTPUTS),
+            dynamic_shapes=dynamic_shapes,
+            verbose=False,
+        )
+    assert program is not None
+    model: onnx.ModelProto = program.model_proto
+    if model.ByteSize() > PROTOBUF_LIMIT_BYTES:
+        raise CheckFailed("the model is larger than 2 GiB as ONNX, which this version cannot store in one file")
+    return check_graph(simplify(without_traces(model)), batch)
+
+
+def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
+    """onnxsim: constants folded, identities and shape arithmetic removed."""
+    import onnxsim
+
+    simplified: onnx.ModelProto = onnxsim.simplify(model, skipped_optimizers=SKIPPED_OPTIMIZERS)[0]
+    return simplified
+
+
+def without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Drops what the exporter notes about the source: stack traces with paths of the machine that exported."""
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in [*model.graph.input, *model.graph.output, *model.graph.value_info]:
+        del value.metadata_props[:]
+        value.doc_string = ""
+    for tensor in model.graph.initializer:
+        del tensor.metadata_props[:]
+        tensor.doc_string = ""
+    del model.graph.metadata_props[:]
+    del model.metadata_props[:]
+    model.producer_name = "segdino-deploy"
+    model.producer_version = ""
+    return model
+
+
+def check_graph(model: onnx.ModelProto, batch: BatchRange) -> onnx.ModelProto:
+    """Runs ONNX's checker with full shape inference, and refuses operators that TensorRT cannot take here."""
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except onnx.checker.ValidationError as error:
+        raise CheckFailed(f"ONNX's checker refuses the exported graph: {one_line(error)}") from error
+    refused = DYNAMIC_SHAPE_OPERATORS if batch.is_fixed else DYNAMIC_SHAPE_OPERATORS[:3]
+    for node in model.graph.node:
+        if node.op_type in refused:
+            raise CheckFailed(
+                f"the exported graph has {node.op_type} ({node.name}), which a static graph must not have"
+            )
+    return model
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter warns about torchvision, which is not used, and prints its progress: neither is for our users."""
+    names = ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")
+    levels = {name: logging.getLogger(name).level for name in names}
+    try:
+        for name in names:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

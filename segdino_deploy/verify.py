@@ -1,0 +1,52 @@
+"""The canary on this machine: model.onnx and every engine of a bundle that can run here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from segdino_deploy.benchmarks.contestants import ONNX_REFERENCE, open_contestant
+from segdino_deploy.bundle import CANARY, Bundle
+from segdino_deploy.canary import Canary
+from segdino_deploy.errors import MissingComponent, SegdinoDeployError
+from segdino_deploy.evidence import check_canary
+from segdino_deploy.export.graph import INPUT
+from segdino_deploy.manifest import CanaryRecord
+from segdino_deploy.progress import OnStep, ignore
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One model's answer; `record` is None where it could not run here, and `reason` says why."""
+
+    name: str
+    precision: str
+    record: CanaryRecord | None
+    reason: str = ""
+
+    @property
+    def failed(self) -> bool:
+        return self.record is not None and not self.record.passed
+
+
+def verify_bundle(bundle: Bundle, on_step: OnStep = ignore) -> list[Verdict]:
+    """Runs the canary everywhere. Hashes were compared when the bundle was opened.
+
+    An engine whose backend is missing is reported, not failed; one that does not open or run has failed.
+    """
+    canary = Canary.read(bundle.file(CANARY))
+    card = bundle.manifest.model
+    names = {ONNX_REFERENCE: bundle.manifest.onnx["fp32"].precision}
+    names |= {name: engine.precision for name, engine in bundle.manifest.engines.items()}
+    verdicts = []
+    for name, precision in names.items():
+        on_step(f"running the canary on {name}")
+        try:
+            with open_contestant(bundle, name) as runner:
+                outputs = runner.run({INPUT: canary.image})
+            verdicts.append(Verdict(name, precision, check_canary(canary.logits, outputs, card.threshold, precision)))
+        except MissingComponent as error:
+            verdicts.append(Verdict(name, precision, None, str(error)))
+        except SegdinoDeployError as error:
+            record = CanaryRecord(passed=False, mask_agreement=0.0, worst_margin=0.0, detail=str(error))
+            verdicts.append(Verdict(name, precision, record))
+    return verdicts

@@ -1,0 +1,98 @@
+"""Shared fixtures: upstream's golden files and bundles exported from them, each made once per session."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from segdino_deploy.bundle import Bundle
+
+GOLDEN = Path(__file__).parent / "golden"
+EXAMPLE = Path(__file__).parent.parent / "examples" / "mri"
+GOLDEN_NAMES = tuple(json.loads((GOLDEN / "index.json").read_text()))
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Golden:
+    """One of upstream's own checkpoints with its outputs."""
+
+    name: str
+    checkpoint: Path
+    family: str
+    num_classes: int
+    input_hw: tuple[int, int]
+    taps: tuple[int, ...]
+    image: NDArray[np.uint8]  # [2, H, W, 3]
+    logits: NDArray[np.float32]  # [2, C, H, W]
+    features_last: NDArray[np.float32]  # [2, h * w, D]
+
+
+def read_golden(name: str) -> Golden:
+    entry = json.loads((GOLDEN / "index.json").read_text())[name]
+    with np.load(GOLDEN / f"{name}.npz") as arrays:
+        height, width = entry["input_hw"]
+        return Golden(
+            name,
+            GOLDEN / f"{name}.pth",
+            entry["family"],
+            entry["num_classes"],
+            (height, width),
+            tuple(entry["taps"]),
+            arrays["image"],
+            arrays["logits"],
+            arrays["features_last"],
+        )
+
+
+@pytest.fixture(params=GOLDEN_NAMES)
+def golden(request: pytest.FixtureRequest) -> Golden:
+    return read_golden(request.param)
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Path of the bundle of a golden checkpoint (outputs: mask and logits). Never change it: see `bundle_copy`."""
+    from segdino_deploy import export_model
+    from segdino_deploy.export.options import ExportOptions
+
+    made: dict[str, Path] = {}
+
+    def get(name: str) -> Path:
+        if name not in made:
+            golden = read_golden(name)
+            path = tmp_path_factory.mktemp("exported") / f"{name}.segdino"
+            export_model(golden.checkpoint, path, ExportOptions(input_size=golden.input_hw, outputs=("mask", "logits")))
+            made[name] = path
+        return made[name]
+
+    return get
+
+
+@pytest.fixture
+def bundle_copy(exported: Callable[[str], Path], tmp_path: Path) -> Callable[[str], Bundle]:
+    """A private copy of an exported bundle, free to be changed."""
+
+    def get(name: str = "v1_convt") -> Bundle:
+        path = tmp_path / f"{name}.segdino"
+        shutil.copytree(exported(name), path)
+        return Bundle.open(path)
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def calibration_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of four real slices."""
+    directory = tmp_path_factory.mktemp("calibration")
+    for path in sorted((EXAMPLE / "train" / "image").iterdir())[:4]:
+        shutil.copy(path, directory)
+    return directory
