@@ -186,4 +186,5 @@ def _locked(path: Path) -> Iterator[None]:
         fcntl.flock(file, fcntl.LOCK_EX)
         if (path / COMMIT / MANIFEST).is_file():
             _finish_commit(path)
+        shutil.rmtree(path / COMMIT, ignore_errors=True)  # killed after the manifest had moved: all is in place
         yield

@@ -11,7 +11,7 @@ from segdino_deploy.errors import InputError
 
 BundleArgument = Annotated[
     Path | None,
-    typer.Argument(metavar="[BUNDLE]", help="The bundle; may be left out where the folder holds exactly one."),
+    typer.Argument(metavar="BUNDLE", help="The bundle; may be left out where the folder holds exactly one."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout instead of text.")]
 

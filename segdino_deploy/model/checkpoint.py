@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -28,6 +29,7 @@ from segdino_deploy.model.segdino import SegDINO
 WRAPPER_KEYS = ("state_dict", "model", "model_state_dict", "ema")  # where training scripts keep the tensors
 PARTS = ("backbone", "head", "decoder")
 HEAD_MARKS = {"token_projections.": "decoder.", "projects.": "head.", "rsz1.": "head."}  # of unprefixed head files
+PICKLE_START = b"\x80"  # a pickle that is not in PyTorch's zip
 CONVERT_HINT = (
     'if you trust its origin, keep the tensors only: python -c "import torch; '
     "torch.save(torch.load('FILE', weights_only=False)['state_dict'], 'clean.pth')\""
@@ -55,13 +57,15 @@ def read_tensors(path: Path) -> dict[str, Any]:
             from safetensors.torch import load_file
 
             return dict(load_file(path))
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickle protocols: what matters comes as an error
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         found = re.search(r"(?:GLOBAL|global:?) ([\w.]+)", str(error))
-        if "nsupported" in str(error) and found:
-            name = found.group(1)
+        name = found.group(1) if found and "nsupported" in str(error) else "more"
+        if found or path.read_bytes()[:1] == PICKLE_START:
             raise InputError(f"{path}: refused, its pickle needs {name}, not tensors only; {CONVERT_HINT}") from error
-        raise InputError(f"{path}: not a PyTorch checkpoint ({_reason(error)})") from error
+        raise InputError(f"{path}: not a PyTorch checkpoint") from error
     except Exception as error:  # zip, header and end-of-file errors have no common class
         raise InputError(f"{path}: truncated, or not a checkpoint ({_reason(error)})") from error
     if not isinstance(content, dict):

@@ -1,7 +1,7 @@
 """fp16 and bf16 as typed ONNX: the file itself says what is computed in which type.
 
 TensorRT 11 knows strongly typed networks only, and the same file works on TensorRT 10 and TensorRT-RTX. Kept in fp32:
-- Softmax and InstanceNormalization: their sums lose or overflow in 16 bits.
+- Softmax and InstanceNormalization (their sums lose or overflow in 16 bits), and what `FP32_OPERATORS` names besides.
 - LayerNormalization takes and gives 16 bits, but its `stash_type` 1 keeps the arithmetic in fp32 inside one node
   (decomposed, its square overflows in fp16).
 - Everything from the last resize on (`logits` and what follows): a pixel's class is decided in fp32, and the maps
@@ -18,7 +18,15 @@ from segdino_deploy.errors import CheckFailed
 from segdino_deploy.export.graph import LOGITS, copy_of, value_types
 
 HALF_TYPES = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
-FP32_OPERATORS = frozenset({"Softmax", "InstanceNormalization"})
+# Operators that stay in fp32, and why.
+FP32_OPERATORS: dict[str, dict[str, str]] = {
+    "fp16": {"Softmax": "sums of exponentials", "InstanceNormalization": "sums over whole maps"},
+    "bf16": {
+        "Softmax": "sums of exponentials",
+        "InstanceNormalization": "sums over whole maps",
+        "ConvTranspose": "TensorRT-RTX 1.7 has no bf16 kernel for it",
+    },
+}
 # Inputs whose type the operator fixes: scales of Resize are float32 whatever is resized.
 FIXED_INPUTS = {"Resize": (1, 2, 3)}
 BF16_OPSET = 22  # the first opset in which Conv, ConvTranspose and InstanceNormalization take bfloat16
@@ -32,14 +40,11 @@ def cast_model(model: onnx.ModelProto, precision: str) -> tuple[onnx.ModelProto,
     the format's range, by name.
     """
     result = _Caster(model, precision).run()
-    kept = [
-        "Softmax: sums of exponentials",
-        "InstanceNormalization: sums over whole maps",
-        "LayerNormalization: 16-bit in and out, arithmetic in fp32 (stash_type 1)",
-        "from the last resize on: the decision per pixel",
-    ]
     present = {node.op_type for node in model.graph.node}
-    return result, [line for line in kept if line.split(":")[0] in present or line.startswith("from")]
+    kept = [f"{operator}: {why}" for operator, why in FP32_OPERATORS[precision].items() if operator in present]
+    kept.append("LayerNormalization: 16-bit in and out, arithmetic in fp32 (stash_type 1)")
+    kept.append("from the last resize on: the decision per pixel")
+    return result, kept
 
 
 class _Caster:
@@ -75,7 +80,7 @@ class _Caster:
         decides = self.fp32_values.intersection(node.output) or self.fp32_values.intersection(node.input)
         if decides:
             self.fp32_values.update(node.output)
-        return TensorProto.FLOAT if decides or node.op_type in FP32_OPERATORS else self.half
+        return TensorProto.FLOAT if decides or node.op_type in FP32_OPERATORS[self.precision] else self.half
 
     def _convert(self, original: onnx.NodeProto) -> None:
         node = onnx.NodeProto()

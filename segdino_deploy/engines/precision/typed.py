@@ -42,11 +42,11 @@ def make_typed_model(
 ) -> TypedResult:
     """The bundle's model in `precision`: the one it has, or a new one checked on the canary.
 
-    `calibration`: a folder of images, needed for a first int8 model; where it is given, int8 is made anew.
+    `calibration`: a folder of images, needed for a first int8 model; other images than last time make it anew.
     Raises InputError (no calibration images), CheckFailed (range, parity).
     """
     known = bundle.manifest.onnx.get(precision)
-    if known is not None and not (precision == "int8" and calibration is not None):
+    if known is not None and (precision != "int8" or calibration is None or is_calibrated_on(bundle, calibration)):
         return TypedResult(load_onnx(bundle.file(known.file)), known)
     source = load_onnx(bundle.file(bundle.manifest.onnx["fp32"].file))
     canary = Canary.read(bundle.file(CANARY))
@@ -76,6 +76,14 @@ def make_typed_model(
     )
     files[name] = model.SerializeToString(deterministic=True)
     return TypedResult(model, record, files)
+
+
+def is_calibrated_on(bundle: Bundle, directory: Path) -> bool:
+    """Whether the bundle's int8 model was calibrated on exactly these images."""
+    path = bundle.file(CALIBRATION_FILE)
+    if not path.is_file():
+        return False
+    return bool(json.loads(path.read_text())["images_sha256"] == images_hash(calibration_files(directory)))
 
 
 def _quantize(

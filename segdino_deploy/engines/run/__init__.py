@@ -25,10 +25,9 @@ def _open_openvino(card: ModelCard, engine: Engine, path: Path, threads: int | N
     return OpenVinoRunner(card, engine, path, threads)
 
 
-def _cannot_run(_: ModelCard, engine: Engine, path: Path, __: int | None) -> Runner:
+def _cannot_run(_: ModelCard, engine: Engine, __: Path, ___: int | None) -> Runner:
     raise MissingComponent(
-        f"{path}: this version builds {engine.backend} engines but does not run them yet; "
-        "the file is unmodified, so NVIDIA's own runtime opens it"
+        f"{engine.backend} engines are built but not yet run by this version; NVIDIA's own runtime opens the file"
     )
 
 

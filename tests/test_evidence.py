@@ -1,0 +1,86 @@
+"""Verdicts, worked out by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segdino_deploy.canary import Canary, make_canary, synthetic_image
+from segdino_deploy.errors import CheckFailed, InputError
+from segdino_deploy.evidence import check_canary, margins, mask_from_logits, parity, relative_error, require
+
+
+def logits_of(values: list[float]) -> np.ndarray:
+    """One class, one image, one row of pixels: `[1, 1, 1, n]`."""
+    return np.array(values, np.float32).reshape(1, 1, 1, -1)
+
+
+def test_one_class_is_foreground_above_the_logit_of_the_threshold() -> None:
+    # sigmoid(1.0986) = 0.75
+    assert mask_from_logits(logits_of([1.0, 1.2]), 0.75).ravel().tolist() == [0, 1]
+
+
+def test_several_classes_take_the_largest_logit() -> None:
+    logits = np.array([[1.0, 0.0], [0.5, 3.0], [0.0, 3.5]], np.float32).reshape(1, 3, 1, 2)
+    assert mask_from_logits(logits, 0.5).ravel().tolist() == [0, 2]
+    np.testing.assert_allclose(margins(logits, 0.5).ravel(), [0.5, 0.5])
+
+
+def test_relative_error_is_relative_to_at_least_one() -> None:
+    assert relative_error(logits_of([0.1, 0.2]), logits_of([0.1, 0.3])) == pytest.approx(0.1, rel=1e-5)
+    assert relative_error(logits_of([-4.0, 0.2]), logits_of([-4.0, 0.6])) == pytest.approx(0.1, rel=1e-5)
+
+
+def test_nan_never_passes() -> None:
+    reference = logits_of([1.0, -1.0])
+    broken = logits_of([float("nan"), -1.0])
+
+    assert relative_error(reference, broken) == float("inf")
+    assert not check_canary(reference, {"logits": broken}, 0.5, "int8").passed
+    with pytest.raises(CheckFailed):
+        require(parity("canary", "x", reference, broken, 0.5, 1e-4))
+
+
+def test_a_pixel_on_the_edge_may_change_and_a_sure_one_may_not() -> None:
+    reference = logits_of([2.0, 0.01, -2.0])
+
+    edge = check_canary(reference, {"mask": np.array([[[1, 0, 0]]], np.uint8)}, 0.5, "fp16")
+    sure = check_canary(reference, {"mask": np.array([[[0, 1, 0]]], np.uint8)}, 0.5, "fp16")
+
+    assert edge.passed
+    assert edge.worst_margin == pytest.approx(0.005)  # 0.01 of a largest logit of 2
+    assert not sure.passed
+    assert "margin 1.00e+00" in sure.detail
+
+
+def test_an_engine_that_gives_one_class_everywhere_fails() -> None:
+    reference = np.random.default_rng(0).normal(size=(1, 1, 8, 8)).astype(np.float32) * 3
+
+    assert not check_canary(reference, {"mask": np.zeros((1, 8, 8), np.uint8)}, 0.5, "int8").passed
+
+
+def test_probabilities_alone_can_be_checked() -> None:
+    reference = logits_of([2.0, -2.0])
+    good = 1 / (1 + np.exp(-reference))
+
+    assert check_canary(reference, {"probability": good}, 0.5, "fp32").passed
+    assert not check_canary(reference, {"probability": 1 - good}, 0.5, "fp32").passed
+
+
+def test_canary_is_the_most_balanced_candidate() -> None:
+    def brightness(images: np.ndarray) -> np.ndarray:
+        return (images.mean(axis=-1)[:, None] - 128).astype(np.float32)  # [N, 1, H, W]
+
+    canary = make_canary(brightness, (32, 48), 2, 0.5)
+
+    assert canary.image.shape == (2, 32, 48, 3)
+    shares = [mask_from_logits(brightness(synthetic_image((32, 48), s)[None]), 0.5).mean() for s in range(4)]
+    assert abs(canary.mask[0].mean() - 0.5) == pytest.approx(min(abs(share - 0.5) for share in shares))
+
+
+def test_a_file_that_is_no_canary_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "canary.npz").write_bytes(b"something else")
+    with pytest.raises(InputError, match="not a canary"):
+        Canary.read(tmp_path / "canary.npz")

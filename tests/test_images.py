@@ -1,0 +1,97 @@
+"""Reading, resizing and drawing images; Pillow is the oracle for resizing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segdino_deploy.errors import InputError
+from segdino_deploy.images import list_images, overlay, read_mask, read_rgb, resize_mask, resize_rgb
+
+
+def noise(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def test_grey_is_repeated_and_alpha_is_dropped(tmp_path: Path) -> None:
+    grey, rgba = noise(5, 7), noise(5, 7, 4)
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    Image.fromarray(rgba).save(tmp_path / "rgba.png")
+
+    np.testing.assert_array_equal(read_rgb(tmp_path / "grey.png"), np.stack([grey] * 3, axis=-1))
+    np.testing.assert_array_equal(read_rgb(tmp_path / "rgba.png"), rgba[..., :3])
+
+
+def test_palette_images_give_their_colours_as_image_and_their_indices_as_mask(tmp_path: Path) -> None:
+    image = Image.fromarray(np.array([[0, 1], [2, 1]], dtype=np.uint8), mode="P")
+    image.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
+    image.save(tmp_path / "p.png")
+
+    assert read_rgb(tmp_path / "p.png")[1, 0].tolist() == [70, 80, 90]
+    assert read_mask(tmp_path / "p.png").tolist() == [[0, 1], [2, 1]]
+
+
+def test_sixteen_bit_images_are_refused_in_one_line(tmp_path: Path) -> None:
+    Image.fromarray(np.full((4, 4), 40_000, np.uint16)).save(tmp_path / "ct.png")
+
+    with pytest.raises(InputError, match=r"ct\.png: I;16 pixels \(more than 8 bits\); convert to 8-bit"):
+        read_rgb(tmp_path / "ct.png")
+
+
+def test_exif_orientation_is_applied(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # rotate 90 degrees clockwise to view
+    Image.fromarray(noise(20, 30, 3)).save(tmp_path / "phone.jpg", exif=exif)
+
+    assert read_rgb(tmp_path / "phone.jpg").shape == (30, 20, 3)
+
+
+@pytest.mark.parametrize(("content", "reason"), [(b"hello", "not an image"), (None, "damaged image")])
+def test_unreadable_images_are_one_line(content: bytes | None, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    if content is None:
+        Image.fromarray(noise(50, 50, 3)).save(path)
+        content = path.read_bytes()[:2000]
+    path.write_bytes(content)
+
+    with pytest.raises(InputError, match=rf"x\.png: {reason}"):
+        read_rgb(path)
+
+
+def test_empty_folders_and_missing_paths_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no image")
+    with pytest.raises(InputError, match="holds no images"):
+        list_images(tmp_path)
+    with pytest.raises(InputError, match="no such file"):
+        list_images(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["bicubic", "bilinear"])
+def test_resizing_is_pillows_antialiased_filter(name: str) -> None:
+    image = noise(37, 61, 3)
+    resample = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}[name]
+
+    expected = np.asarray(Image.fromarray(image).resize((32, 16), resample))
+
+    np.testing.assert_array_equal(resize_rgb(image, (16, 32), name), expected)
+
+
+def test_masks_are_resized_without_new_values() -> None:
+    mask = np.array([[0, 2], [1, 3]], dtype=np.uint8)
+
+    assert resize_mask(mask, (4, 4)).tolist() == [[0, 0, 2, 2], [0, 0, 2, 2], [1, 1, 3, 3], [1, 1, 3, 3]]
+
+
+def test_overlay_tints_the_mask_and_leaves_the_rest() -> None:
+    image = np.full((9, 9, 3), 100, np.uint8)
+    mask = np.zeros((9, 9), np.uint8)
+    mask[2:7, 2:7] = 1
+
+    drawn = overlay(image, mask)
+
+    assert (drawn[mask == 0] == 100).all()
+    assert (drawn[mask == 1] != 100).any(axis=-1).all()
+    assert drawn[2, 2].tolist() != drawn[4, 4].tolist()  # outline against tint
