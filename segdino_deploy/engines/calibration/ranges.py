@@ -34,6 +34,7 @@ def observe_ranges(
     """
     import onnxruntime as ort
 
+    tensors = list(dict.fromkeys(tensors))  # several products may read one tensor
     options = ort.SessionOptions()
     options.log_severity_level = 3
     watched = with_range_outputs(model, tensors)

@@ -91,7 +91,7 @@ def _quantize(
 ) -> tuple[onnx.ModelProto, bytes, int]:
     card = bundle.manifest.model
     paths = calibration_files(directory)
-    tensors = list(dict.fromkeys(product.activation for product in find_products(source)))
+    tensors = [product.activation for product in find_products(source)]
     ranges = observe_ranges(source, tensors, stream_batches(paths, card, on_image))
     record = {
         "method": "minmax",

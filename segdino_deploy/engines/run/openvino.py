@@ -44,6 +44,7 @@ class OpenVinoRunner(Runner):
         except RuntimeError as error:
             raise SegdinoDeployError(f"{path}: OpenVINO {ov.__version__} cannot open it: {one_line(error)}") from error
         self._names = [_name_of(output.get_names(), card) for output in compiled.outputs]
+        self.compiled = compiled  # OpenVINO's own object, for its properties and counters
         self._request = compiled.create_infer_request()
 
     def _run(self, image_nhwc: NDArray[np.uint8]) -> dict[str, Array]:

@@ -1,0 +1,165 @@
+"""Building engines: real backends, receipts, and what is refused."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import pytest
+
+from segdino_deploy import Bundle, build_engine, open_engine
+from segdino_deploy.engines.build import BACKENDS, BuildOptions, choose_backend, pipeline
+from segdino_deploy.engines.build.contract import BuildRequest, BuiltEngine
+from segdino_deploy.errors import CheckFailed, InputError, MissingComponent, SegdinoDeployError
+from tests.conftest import Golden
+
+Copy = Callable[..., Bundle]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_tensorrt_rtx_builds_every_family_without_a_gpu(precision: str, golden: Golden, bundle_copy: Copy) -> None:
+    bundle = bundle_copy(golden.name)
+
+    engine = build_engine(bundle, BuildOptions(precision, "tensorrt-rtx"))  # type: ignore[arg-type]
+
+    assert bundle.file(engine.file).stat().st_size > 100_000
+    types = engine.receipt["layer_precisions"]
+    expected = {"fp32": "float", "fp16": "half"}[precision]
+    assert types[expected] > 0.6 * engine.receipt["network_layers"]
+    assert engine.receipt["layer_types"]["NORMALIZATION"] >= 2 * golden.taps[-1]  # LayerNormalization stayed one layer
+    assert engine.canary is None  # nothing here can run it, and the record says so
+    assert "tensorrt_rtx" in engine.built_with
+
+
+@pytest.mark.parametrize("name", ["v1_convt", "v2"])
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_tensorrt_rtx_builds_bf16_and_int8(
+    name: str, precision: str, bundle_copy: Copy, calibration_images: Path
+) -> None:
+    engine = build_engine(
+        bundle_copy(name),
+        BuildOptions(precision, "tensorrt-rtx", calibration_images),  # type: ignore[arg-type]
+    )
+    assert engine.receipt["layer_precisions"][precision] > 40
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16", "int8"])
+def test_cpu_engines_pass_their_canary(
+    backend: str, precision: str, bundle_copy: Copy, calibration_images: Path
+) -> None:
+    bundle = bundle_copy("v2_3class_sat")
+    options = BuildOptions(precision, backend, calibration_images)  # type: ignore[arg-type]
+    if (backend, precision) == ("onnxruntime", "bf16"):
+        with pytest.raises(InputError, match="no bf16 kernels"):
+            build_engine(bundle, options)
+        return
+
+    engine = build_engine(bundle, options)
+
+    assert engine.canary is not None
+    assert engine.canary.passed
+    assert engine.canary.mask_agreement > 0.97
+    reopened = Bundle.open(bundle.path)
+    assert reopened.manifest.engines[f"{backend}-{precision}"] == engine
+    assert all(name in reopened.manifest.files for name in (engine.file, *engine.companions))
+    with open_engine(bundle.path / engine.file) as runner:
+        assert (runner.backend, runner.precision) == (backend, precision)
+
+
+def test_engine_files_are_what_the_backends_own_loaders_open(bundle_copy: Copy) -> None:
+    import openvino
+
+    bundle = bundle_copy()
+    for backend in ("openvino", "onnxruntime"):
+        build_engine(bundle, BuildOptions("fp32", backend))
+
+    openvino.Core().read_model(bundle.file("engines/openvino-fp32.xml"))
+    onnx.load(bundle.file("engines/onnxruntime-fp32.onnx"))
+
+
+def test_a_missing_tensorrt_exits_with_its_install_line(bundle_copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("segdino_deploy.requirements.has_module", lambda name: name != "tensorrt")
+
+    with pytest.raises(MissingComponent, match=r"pip install 'segdino-deploy\[tensorrt\]'") as caught:
+        build_engine(bundle_copy(), BuildOptions("fp16", "tensorrt"))
+    assert caught.value.exit_code == 3
+
+
+def test_default_backend_is_explained() -> None:
+    name, reason = choose_backend("fp16")
+    assert name in BACKENDS
+    assert reason
+
+
+def test_unknown_backend_names_the_known_ones(bundle_copy: Copy) -> None:
+    with pytest.raises(InputError, match="openvino, onnxruntime, tensorrt-rtx, tensorrt"):
+        build_engine(bundle_copy(), BuildOptions("fp16", "coreml"))
+
+
+def test_int8_without_images_says_what_is_needed(bundle_copy: Copy) -> None:
+    with pytest.raises(InputError, match="--calibration DIR"):
+        build_engine(bundle_copy(), BuildOptions("int8", "openvino"))
+
+
+def test_int8_is_calibrated_once_for_all_backends_and_anew_for_other_images(
+    bundle_copy: Copy, calibration_images: Path, tmp_path: Path
+) -> None:
+    bundle = bundle_copy()
+    build_engine(bundle, BuildOptions("int8", "openvino", calibration_images))
+    model = bundle.file("model.int8.onnx").read_bytes()
+    build_engine(bundle, BuildOptions("int8", "onnxruntime", calibration_images))
+    assert bundle.file("model.int8.onnx").read_bytes() == model
+    assert {"openvino-int8", "onnxruntime-int8"} <= bundle.manifest.engines.keys()
+
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(sorted(calibration_images.iterdir())[0], other)
+    build_engine(bundle, BuildOptions("int8", "openvino", other))
+
+    assert bundle.manifest.onnx["int8"].calibration_images == 1
+    assert "onnxruntime-int8" not in bundle.manifest.engines  # built from the old int8 model: gone, not outdated
+    assert not bundle.file("engines/onnxruntime-int8.onnx").exists()
+    Bundle.open(bundle.path)
+
+
+def test_an_engine_that_fails_its_canary_replaces_nothing(bundle_copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = bundle_copy()
+    build_engine(bundle, BuildOptions("fp32", "onnxruntime"))
+    before = bundle.file("engines/onnxruntime-fp32.onnx").read_bytes()
+    honest = BACKENDS["onnxruntime"]
+
+    def build_wrong_weights(request: BuildRequest) -> BuiltEngine:
+        for tensor in request.model.graph.initializer:
+            if tensor.dims and tensor.raw_data:
+                tensor.raw_data = tensor.raw_data[::-1]
+                break
+        return honest.build(request)
+
+    broken = pipeline.Backend(honest.name, honest.check, build_wrong_weights, can_run_here=True)
+    monkeypatch.setitem(BACKENDS, "onnxruntime", broken)
+
+    with pytest.raises(CheckFailed, match="fails its canary"):
+        build_engine(bundle, BuildOptions("fp32", "onnxruntime"))
+
+    assert bundle.file("engines/onnxruntime-fp32.onnx").read_bytes() == before
+    assert sorted(entry.name for entry in bundle.path.iterdir() if entry.name.startswith(".")) == [".lock"]
+    Bundle.open(bundle.path)
+
+
+def test_parser_errors_name_node_and_operator(exported: Callable[[str], Path], tmp_path: Path) -> None:
+    from segdino_deploy.canary import Canary
+    from segdino_deploy.engines.build import tensorrt
+
+    bundle = Bundle.open(exported("v1_convt"))
+    model = onnx.load(bundle.file("model.onnx"))
+    node = next(node for node in model.graph.node if node.op_type == "Gelu")
+    node.op_type, node.domain = "Mystery", "com.example"
+    model.opset_import.append(onnx.helper.make_opsetid("com.example", 1))
+    canary = Canary.read(bundle.file("canary.npz"))
+    request = BuildRequest(model, bundle.manifest.model, "fp32", canary, tmp_path, "x")
+
+    with pytest.raises(SegdinoDeployError, match=rf"{node.name} \(Mystery\)"):
+        tensorrt.build(request, "tensorrt-rtx")

@@ -1,0 +1,111 @@
+"""What works with the core dependencies only: a device has no torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from segdino_deploy import Bundle, build_engine
+from segdino_deploy.engines.build import BuildOptions
+from tests.conftest import GOLDEN
+
+# Nothing outside the core dependencies can be imported, as if it were not installed.
+BARE = """
+import sys
+from importlib.abc import MetaPathFinder
+
+HIDDEN = {"torch", "onnxscript", "onnxsim", "safetensors", "openvino", "tensorrt", "tensorrt_rtx", "transformers",
+          "scipy", "cuda", "pycuda", "nncf"}
+
+class Hide(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in HIDDEN:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return None
+
+class Missing:  # importlib.util.find_spec asks the finders too: it must see nothing
+    pass
+
+sys.meta_path.insert(0, Hide())
+import importlib.util
+real = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name.partition(".")[0] in HIDDEN else real(name, package)
+"""
+
+
+def bare(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", BARE + code, *arguments], capture_output=True, text=True)
+
+
+def bare_cli(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return bare(
+        "\nsys.argv[0] = 'segdino-deploy'\nfrom segdino_deploy.cli.app import main\nmain()\n", *map(str, arguments)
+    )
+
+
+def test_the_package_imports() -> None:
+    done = bare("import segdino_deploy; print(segdino_deploy.__version__)")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "command", ["", "inspect", "export", "build-engine", "bench", "predict", "verify", "doctor", "demo"]
+)
+def test_help_works_and_loads_nothing_heavy(command: str) -> None:
+    code = """
+from segdino_deploy.cli.app import run
+assert run(sys.argv[1:]) == 0
+heavy = {"torch", "onnx", "onnxruntime", "cv2", "numpy", "PIL"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    done = bare(code, *filter(None, [command]), "--help")
+
+    assert done.returncode == 0, done.stderr
+    assert "Usage: segdino-deploy" in done.stdout
+
+
+def test_doctor_says_what_to_install() -> None:
+    done = bare_cli("doctor")
+
+    assert done.returncode == 0
+    for extra in ("export", "openvino", "tensorrt-rtx", "tensorrt"):
+        assert f"pip install 'segdino-deploy[{extra}]'" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "extra"),
+    [
+        (("export", str(GOLDEN / "v1_convt.pth")), "export"),
+        (("inspect", str(GOLDEN / "v1_convt.pth")), "export"),
+        (("demo",), "export"),
+    ],
+)
+def test_what_needs_torch_says_so(arguments: tuple[str, ...], extra: str) -> None:
+    done = bare_cli(*arguments)
+
+    assert done.returncode == 3
+    assert f"pip install 'segdino-deploy[{extra}]'" in done.stderr.splitlines()[-1]
+
+
+def test_a_device_builds_runs_verifies_and_benches_without_torch(
+    bundle_copy: Callable[..., Bundle], tmp_path: Path, calibration_images: Path
+) -> None:
+    bundle = bundle_copy()
+    for precision in ("fp32", "int8"):
+        build_engine(bundle, BuildOptions(precision, "onnxruntime", calibration_images))  # type: ignore[arg-type]
+
+    for arguments in (
+        ("build-engine", bundle.path, "--fp16"),
+        ("verify", bundle.path),
+        ("bench", bundle.path, "--rounds", "2", "--data", calibration_images),
+        ("predict", bundle.path, calibration_images, "-o", tmp_path / "out"),
+        ("inspect", bundle.path),
+    ):
+        done = bare_cli(*arguments)
+        assert done.returncode == 0, done.stderr
+
+    assert len(list((tmp_path / "out").glob("*.overlay.png"))) == len(list(calibration_images.iterdir()))
