@@ -44,15 +44,29 @@ def test_nan_never_passes() -> None:
 
 
 def test_a_pixel_on_the_edge_may_change_and_a_sure_one_may_not() -> None:
-    reference = logits_of([2.0, 0.01, -2.0])
+    reference = logits_of([2.0, 0.01] + [-2.0] * 998)
+    mask = mask_from_logits(reference, 0.5)
+    edge_changed, sure_changed = mask.copy(), mask.copy()
+    edge_changed[..., 1], sure_changed[..., 0] = 0, 0
 
-    edge = check_canary(reference, {"mask": np.array([[[1, 0, 0]]], np.uint8)}, 0.5, "fp16")
-    sure = check_canary(reference, {"mask": np.array([[[0, 1, 0]]], np.uint8)}, 0.5, "fp16")
+    edge = check_canary(reference, {"mask": edge_changed}, 0.5, "fp16")
+    sure = check_canary(reference, {"mask": sure_changed}, 0.5, "fp16")
 
     assert edge.passed
     assert edge.worst_margin == pytest.approx(0.005)  # 0.01 of a largest logit of 2
     assert not sure.passed
     assert "margin 1.00e+00" in sure.detail
+
+
+def test_many_pixels_on_the_edge_may_not_change_together() -> None:
+    reference = logits_of([2.0] + [0.001] * 99)
+
+    record = check_canary(reference, {"mask": np.zeros((1, 1, 100), np.uint8)}, 0.5, "fp32")
+    flipped = check_canary(reference, {"mask": np.eye(1, 100, dtype=np.uint8)[None]}, 0.5, "int8")
+
+    assert not record.passed
+    assert not flipped.passed
+    assert flipped.detail == "only 1.00% of the pixels keep their class"
 
 
 def test_an_engine_that_gives_one_class_everywhere_fails() -> None:

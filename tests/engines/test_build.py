@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -163,3 +164,14 @@ def test_parser_errors_name_node_and_operator(exported: Callable[[str], Path], t
 
     with pytest.raises(SegdinoDeployError, match=rf"{node.name} \(Mystery\)"):
         tensorrt.build(request, "tensorrt-rtx")
+
+
+def test_what_a_killed_build_left_behind_is_removed_by_the_next(bundle_copy: Copy) -> None:
+    bundle = bundle_copy()
+    dead = subprocess.run(["sh", "-c", "echo $$"], capture_output=True, text=True, check=True).stdout.strip()
+    (bundle.path / f".build-{dead}").mkdir()
+    (bundle.path / f".build-{dead}" / "half.plan").write_bytes(b"half an engine")
+
+    build_engine(bundle, BuildOptions("fp32", "onnxruntime"))
+
+    assert not list(bundle.path.glob(".build-*"))

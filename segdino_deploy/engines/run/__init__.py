@@ -25,7 +25,7 @@ def _open_openvino(card: ModelCard, engine: Engine, path: Path, threads: int | N
     return OpenVinoRunner(card, engine, path, threads)
 
 
-def _cannot_run(_: ModelCard, engine: Engine, __: Path, ___: int | None) -> Runner:
+def _cannot_run(_card: ModelCard, engine: Engine, _path: Path, _threads: int | None) -> Runner:
     raise MissingComponent(
         f"{engine.backend} engines are built but not yet run by this version; NVIDIA's own runtime opens the file"
     )
