@@ -6,7 +6,6 @@ import logging
 import sys
 from typing import Annotated
 
-import click
 import typer
 
 from segdino_deploy.cli import bench, build_engine, demo, doctor, export, inspect, predict, verify
@@ -69,7 +68,7 @@ def run(arguments: list[str], debug: bool = False) -> int:
         print_error(error)
         return error.exit_code
     except Exception as error:
-        if debug and not isinstance(error, click.ClickException):
+        if debug and not hasattr(error, "format_message"):  # a usage error has no traceback worth reading
             raise
         return _foreign(error)
     except KeyboardInterrupt:
