@@ -1,0 +1,37 @@
+"""ONNX Runtime: the graph after its own fusions, saved once, so that opening it is quick."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import onnx
+
+from segdino_deploy.engines.build.contract import BuildRequest, BuiltEngine
+from segdino_deploy.errors import InputError, SegdinoDeployError, one_line
+
+
+def check() -> None:
+    """ONNX Runtime is a core dependency: always here."""
+
+
+def build(request: BuildRequest) -> BuiltEngine:
+    """Writes `<name>.onnx`. InputError where the CPU provider has no kernels for the precision."""
+    import onnxruntime as ort
+
+    if request.precision == "bf16":
+        raise InputError("ONNX Runtime's CPU provider has no bf16 kernels; use --backend openvino, or --fp32")
+    path = request.directory / f"{request.name}.onnx"
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    # EXTENDED: the fusions that hold on every CPU. The layout for this very CPU is chosen when the engine is opened.
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(path)
+    try:
+        ort.InferenceSession(request.model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's exceptions share no public base
+        raise SegdinoDeployError(f"ONNX Runtime {ort.__version__} cannot build it: {one_line(error)}") from error
+    operators = Counter(node.op_type for node in onnx.load(path).graph.node)
+    receipt: dict[str, object] = {"operators": dict(sorted(operators.items()))}
+    if request.precision == "fp16":
+        receipt["note"] = "weights rounded to fp16, computed in fp32 where the CPU provider has no fp16 kernel"
+    return BuiltEngine(path, built_with={"onnxruntime": ort.__version__, "device": "CPU"}, receipt=receipt)
