@@ -96,12 +96,12 @@ def build_engine(
             directory,
             f"{name}-{options.precision}",
         )
-        on_step(f"building the {name} engine")
+        on_step(f"building the {name} {options.precision} engine")
         with disk_errors(bundle.path):
             built = backend.build(request)
         engine = _describe(built, request, name, typed.record.file)
         if backend.can_run_here:
-            on_step("running the canary")
+            on_step(f"running the canary on {request.name}")
             engine = engine.model_copy(update={"canary": _run_canary(engine, built, request)})
         files: dict[str, Content] = dict(typed.files)
         files |= {f"{ENGINES}/{path.name}": path for path in (built.file, *built.companions)}
