@@ -56,7 +56,7 @@ def run_demo(
     checkpoint = example / CHECKPOINT
     options = ExportOptions(class_names=("white_matter",))
     bundle = export_model(checkpoint, output, options, on_step=on_step)
-    main_backend = choose_backend("fp16")[0]
+    main_backend = choose_backend()[0]
     jobs = [(precision, main_backend) for precision in DEMO_PRECISIONS]
     if has_module("tensorrt_rtx"):  # built without a GPU: the proof that NVIDIA's parser and builder take the graph
         jobs.append(("fp16", "tensorrt-rtx"))

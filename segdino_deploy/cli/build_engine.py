@@ -53,7 +53,7 @@ def command(
     for precision in precisions:
         names = backend or base.backends
         if not names:
-            chosen, reason = choose_backend(precision)
+            chosen, reason = choose_backend()
             names = [chosen]
             if not as_json:
                 print_line(f"backend {chosen}: {reason}")

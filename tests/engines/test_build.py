@@ -90,7 +90,7 @@ def test_a_missing_tensorrt_exits_with_its_install_line(bundle_copy: Copy, monke
 
 
 def test_default_backend_is_explained() -> None:
-    name, reason = choose_backend("fp16")
+    name, reason = choose_backend()
     assert name in BACKENDS
     assert reason
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from segdino_deploy.progress import OnCount, OnStep, ignore
 from segdino_deploy.atomic import disk_errors
 from segdino_deploy.bundle import CANARY, Bundle, Content
 from segdino_deploy.canary import Canary
@@ -22,6 +21,7 @@ from segdino_deploy.errors import CheckFailed, InputError, MissingComponent
 from segdino_deploy.evidence import check_canary
 from segdino_deploy.export.graph import INPUT
 from segdino_deploy.manifest import CanaryRecord, Engine, Manifest, Precision
+from segdino_deploy.progress import OnCount, OnStep, ignore
 from segdino_deploy.requirements import has_module
 
 ENGINES = "engines"
@@ -39,7 +39,10 @@ BACKENDS: dict[str, Backend] = {
             can_run_here=False,
         ),
         Backend(
-            "tensorrt", partial(tensorrt.check, "tensorrt"), partial(tensorrt.build, flavour="tensorrt"), can_run_here=False
+            "tensorrt",
+            partial(tensorrt.check, "tensorrt"),
+            partial(tensorrt.build, flavour="tensorrt"),
+            can_run_here=False,
         ),
     )
 }
@@ -54,7 +57,7 @@ class BuildOptions:
     calibration: Path | None = None
 
 
-def choose_backend(precision: Precision) -> tuple[str, str]:
+def choose_backend() -> tuple[str, str]:
     """The default backend of this machine and the reason, for the user to read."""
     try:
         tensorrt.check("tensorrt")
@@ -79,7 +82,7 @@ def build_engine(
     was. Building the same backend and precision again replaces the engine.
     """
     bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-    name = options.backend or choose_backend(options.precision)[0]
+    name = options.backend or choose_backend()[0]
     if name not in BACKENDS:
         raise InputError(f"--backend: {name!r} is none of {', '.join(BACKENDS)}")
     backend = BACKENDS[name]
