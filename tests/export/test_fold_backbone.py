@@ -21,7 +21,8 @@ def random_backbone(config: ViTConfig) -> DinoVisionTransformer:
 def relative_error(config: ViTConfig, height: int, width: int) -> float:
     backbone = random_backbone(config)
     pixels = torch.randint(0, 256, (2, 3, height, width)).double()
-    image = (pixels / 255 - torch.tensor(MEAN).double().view(3, 1, 1)) / torch.tensor(STD).double().view(3, 1, 1)
+    mean, std = torch.tensor([MEAN, STD], dtype=torch.float64).view(2, 3, 1, 1)
+    image = (pixels / 255 - mean) / std
     folded = FoldedBackbone(backbone, (1, 2), (height, width), MEAN, STD)
     with torch.no_grad():
         expected = torch.stack(backbone.get_intermediate_layers(image, (1, 2)))
