@@ -42,7 +42,7 @@ def disk_errors(path: Path) -> Iterator[None]:
             raise SegdinoDeployError(f"no space left to write {path}: free some and run again") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise InputError(f"no permission to write {path}: choose another place") from error
-        if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
             raise InputError(f"cannot write {path}: a file stands where a folder is needed") from error
         raise
 

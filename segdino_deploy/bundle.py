@@ -64,7 +64,7 @@ class Bundle:
                 try:
                     _stage_and_commit(path, manifest.model_copy(update={"files": {}}), files)
                 finally:
-                    if not (path / MANIFEST).exists():  # a first export that failed leaves nothing behind
+                    if not is_bundle(path):  # a first export that failed leaves nothing behind
                         shutil.rmtree(path)
         return cls.open(path)
 
@@ -166,7 +166,10 @@ def _take_over(source: Path, target: Path) -> None:
 def _finish_commit(path: Path) -> None:
     """Moves a committed transaction into place; may be called again after a kill in its middle."""
     commit = path / COMMIT
-    old_files = set(_read_manifest(path / MANIFEST).files) if (path / MANIFEST).is_file() else set()
+    try:
+        old_files = set(_read_manifest(path / MANIFEST).files)
+    except InputError:  # a first export, or one over a damaged bundle
+        old_files = set()
     new_files = set(_read_manifest(commit / MANIFEST).files)
     for file in sorted(entry for entry in commit.rglob("*") if entry.is_file() and entry.name != MANIFEST):
         target = path / file.relative_to(commit)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from segdino_deploy.errors import SegdinoDeployError
+from segdino_deploy.machine import usable_threads
 from segdino_deploy.requirements import has_module, install_line
 
 # TensorRT versions that are known to miscompile DINOv3 models (NVIDIA/TensorRT issues 4558, 4723, 4742, 4333, 4813).
@@ -34,9 +34,10 @@ class Finding:
 
 def diagnose() -> list[Finding]:
     """All findings, core first. Imports nothing heavy but the backends that are installed."""
-    threads = len(os.sched_getaffinity(0))
     findings = [
-        Finding("machine", f"{platform.machine()}, {threads} threads, Python {platform.python_version()}", True)
+        Finding(
+            "machine", f"{platform.machine()}, {usable_threads()} threads, Python {platform.python_version()}", True
+        )
     ]
     findings.append(
         _library("export (PyTorch)", "torch", "torch", "export", "loads checkpoints, exports, is the reference")

@@ -113,7 +113,7 @@ def check_canary(
     return CanaryRecord(
         passed=not problems,
         mask_agreement=agreement,
-        relative_error=error,
+        relative_error=error if error is None or math.isfinite(error) else None,  # JSON has no infinity
         worst_margin=worst,
         detail="; ".join(problems),
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import colorsys
 import io
+import struct
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from segdino_deploy.atomic import write_atomically
 from segdino_deploy.errors import InputError, one_line
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+MASK_FOLDERS = frozenset({"mask", "masks", "label", "labels", "gt", "annotation", "annotations"})
 RESIZE_FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 # Modes whose conversion to 8-bit RGB is what training's own conversion does.
 EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB", "La", "RGBa"})
@@ -36,6 +39,9 @@ def list_images(path: Path) -> list[Path]:
         for entry in path.rglob("*")
         if entry.is_file() and entry.suffix.lower() in IMAGE_SUFFIXES and not entry.name.startswith(".")
     )
+    if any(entry.parent != path and entry.parent.name.lower() in MASK_FOLDERS for entry in found):
+        names = sorted({entry.parent.name for entry in found if entry.parent != path})
+        raise InputError(f"{path}: holds folders of images and of masks ({', '.join(names)}): name the images' folder")
     if not found:
         kinds = ", ".join(sorted(IMAGE_SUFFIXES))
         raise InputError(f"{path}: holds no images ({kinds})")
@@ -71,13 +77,18 @@ def read_mask(path: Path) -> UInt8:
 def _open(path: Path) -> Image.Image:
     try:
         with Image.open(path) as image:
+            # Pillow opens 16-bit colour in 8-bit modes and keeps the high byte: only the raw mode tells.
+            if any(";16" in str(tile[3]) for tile in image.tile):
+                raise InputError(f"{path}: 16-bit pixels; convert to 8-bit as for training, then retry")
             image.load()
             return ImageOps.exif_transpose(image)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
     except UnidentifiedImageError as error:
         raise InputError(f"{path}: not an image that can be read") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{path}: too many pixels for one image; cut it into tiles") from error
+    except (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error) as error:
         raise InputError(f"{path}: damaged image ({one_line(error)})") from error
 
 

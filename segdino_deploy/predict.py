@@ -37,19 +37,23 @@ def plan_jobs(inputs: Sequence[Path], output: Path) -> list[Job]:
 
     Raises InputError: a missing path, a folder without images, two images whose results would have one name.
     """
-    jobs: dict[Path, Job] = {}
-    for given in inputs:
-        for image in list_images(given):
-            relative = image.relative_to(given) if given.is_dir() else Path(image.name)
-            mask = output / relative.with_suffix(".png")
-            job = Job(image, mask, mask.with_suffix(".overlay.png"))
-            for target in (job.mask, job.overlay):
-                if target.absolute() == image.absolute():
-                    raise InputError(f"{image}: its own result would overwrite it; choose another -o than {output}")
-            if mask in jobs:
-                raise InputError(f"{image} and {jobs[mask].image} would both be written to {mask}; run them apart")
-            jobs[mask] = job
-    return list(jobs.values())
+    images = [(given, image) for given in inputs for image in list_images(given)]
+    sources = {image.resolve() for _, image in images}
+    written: dict[Path, Path] = {}  # result -> the image it comes from
+    jobs: list[Job] = []
+    for given, image in images:
+        relative = image.relative_to(given) if given.is_dir() else Path(image.name)
+        mask = output / relative.with_suffix(".png")
+        job = Job(image, mask, mask.with_suffix(".overlay.png"))
+        for target in (job.mask, job.overlay):
+            if target.resolve() in sources:
+                raise InputError(f"{image}: its result {target} would overwrite an input; choose another -o")
+            if target.resolve() in written:
+                other = written[target.resolve()]
+                raise InputError(f"{image} and {other} would both be written to {target}; run them apart")
+            written[target.resolve()] = image
+        jobs.append(job)
+    return jobs
 
 
 def predict_files(runner: Runner, jobs: Sequence[Job], on_image: OnCount = ignore) -> list[Prediction]:
@@ -65,13 +69,12 @@ def predict_files(runner: Runner, jobs: Sequence[Job], on_image: OnCount = ignor
         except InputError as error:
             failures.append(error)
         else:
-            job.mask.parent.mkdir(parents=True, exist_ok=True)
             write_png(job.mask, mask_to_png_values(mask, runner.card.num_classes))
             write_png(job.overlay, overlay(image, mask))
             values, counts = np.unique(mask, return_counts=True)
             predictions.append(Prediction(job, {int(v): int(c) for v, c in zip(values, counts, strict=True)}))
         on_image(index + 1, len(jobs))
     if failures:
-        more = f" (and {len(failures) - 1} more; the other {len(predictions)} were written)" if len(jobs) > 1 else ""
-        raise InputError(f"{failures[0]}{more}")
+        count = f" ({len(failures)} of {len(jobs)} images failed, the others were written)" if len(jobs) > 1 else ""
+        raise InputError(f"{failures[0]}{count}")
     return predictions

@@ -37,7 +37,7 @@ def test_palette_images_give_their_colours_as_image_and_their_indices_as_mask(tm
 def test_sixteen_bit_images_are_refused_in_one_line(tmp_path: Path) -> None:
     Image.fromarray(np.full((4, 4), 40_000, np.uint16)).save(tmp_path / "ct.png")
 
-    with pytest.raises(InputError, match=r"ct\.png: I;16 pixels \(more than 8 bits\); convert to 8-bit"):
+    with pytest.raises(InputError, match=r"ct\.png: 16-bit pixels; convert to 8-bit"):
         read_rgb(tmp_path / "ct.png")
 
 
@@ -95,3 +95,23 @@ def test_overlay_tints_the_mask_and_leaves_the_rest() -> None:
     assert (drawn[mask == 0] == 100).all()
     assert (drawn[mask == 1] != 100).any(axis=-1).all()
     assert drawn[2, 2].tolist() != drawn[4, 4].tolist()  # outline against tint
+
+
+def test_sixteen_bit_colour_is_refused_though_pillow_would_halve_it(tmp_path: Path) -> None:
+    import cv2
+
+    cv2.imwrite(str(tmp_path / "rgb16.png"), np.full((4, 4, 3), 40_000, np.uint16))
+
+    with pytest.raises(InputError, match=r"rgb16\.png: 16-bit pixels"):
+        read_rgb(tmp_path / "rgb16.png")
+
+
+def test_a_folder_with_masks_beside_the_images_is_not_taken_whole(tmp_path: Path) -> None:
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(noise(4, 4)).save(tmp_path / name / "a.png")
+
+    with pytest.raises(InputError, match=r"folders of images and of masks \(images, masks\): name the images' folder"):
+        list_images(tmp_path)
+    assert len(list_images(tmp_path / "images")) == 1
+    assert len(list_images(tmp_path / "masks")) == 1

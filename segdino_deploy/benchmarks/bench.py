@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from segdino_deploy.canary import Canary
 from segdino_deploy.engines.run import Runner, run_padded
 from segdino_deploy.evidence import mask_agreement
 from segdino_deploy.export.graph import INPUT
+from segdino_deploy.machine import machine_name, usable_threads
 from segdino_deploy.manifest import ModelCard
 from segdino_deploy.progress import OnStage, ignore
 from segdino_deploy.segment import load_input, mask_of, segment_file
@@ -75,7 +75,7 @@ class BenchResult(BaseModel):
 def run_bench(bundle: Bundle, options: BenchOptions, on_progress: OnStage = ignore) -> BenchResult:
     """Measures. Raises InputError for data that does not fit; failures are errors, never numbers."""
     card = bundle.manifest.model
-    threads = options.threads or len(os.sched_getaffinity(0))
+    threads = options.threads or usable_threads()
     samples = [] if options.data is None else find_samples(options.data, options.image_dir, options.mask_dir)
     has_masks = bool(samples) and samples[0].mask is not None
     truths = read_truths(samples, card, options.foreground) if has_masks else []
@@ -175,17 +175,6 @@ def _memory(bundle: Bundle, contestants: Contestants, options: BenchOptions, on_
     return peaks
 
 
-def machine_name() -> str:
-    """The processor's name where the system tells it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
 def _versions(contestants: Contestants) -> dict[str, str]:
     from importlib.metadata import version
 
@@ -202,7 +191,7 @@ def save_report(result: BenchResult, bundle: Bundle, directory: Path | None) -> 
         "bench.json": (result.model_dump_json(indent=1) + "\n").encode(),
         "bench.md": markdown(result).encode(),
     }
-    bundle.update({f"report/{name}": content for name, content in files.items()}, lambda manifest: manifest)
     if directory is not None:
         for name, content in files.items():
             write_atomically(directory / name, content)
+    bundle.update({f"report/{name}": content for name, content in files.items()}, lambda manifest: manifest)

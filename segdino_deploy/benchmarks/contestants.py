@@ -37,7 +37,7 @@ def open_contestant(
     """One contestant by name: `torch-fp32` (needs the checkpoint), `model.onnx`, or an engine of the bundle."""
     if name == TORCH:
         assert checkpoint is not None
-        return TorchRunner(bundle.manifest.model, checkpoint, backbone_weights)
+        return TorchRunner(bundle.manifest.model, checkpoint, backbone_weights, threads)
     if name == ONNX_REFERENCE:
         engine = Engine(
             file=bundle.manifest.onnx["fp32"].file,
@@ -54,10 +54,6 @@ def open_contestants(
     bundle: Bundle, checkpoint: Path | None, backbone_weights: Path | None, threads: int
 ) -> Contestants:
     """The reference (PyTorch where the checkpoint is given, else model.onnx) and all engines that run here."""
-    if checkpoint is not None:
-        import torch
-
-        torch.set_num_threads(threads)
     reference = TORCH if checkpoint is not None else ONNX_REFERENCE
     runners = {reference: open_contestant(bundle, reference, checkpoint, backbone_weights, threads)}
     skipped: dict[str, str] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 from typing import Annotated
 
 import typer
@@ -64,12 +65,15 @@ def run(arguments: list[str], debug: bool = False) -> int:
         return result if isinstance(result, int) else 0
     except SegdinoDeployError as error:
         if debug:
-            raise
+            traceback.print_exc()
         print_error(error)
         return error.exit_code
+    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
+        sys.stderr.close()
+        return 0
     except Exception as error:
         if debug and not hasattr(error, "format_message"):  # a usage error has no traceback worth reading
-            raise
+            traceback.print_exc()
         return _foreign(error)
     except KeyboardInterrupt:
         print_error("interrupted; nothing half-written is left behind")

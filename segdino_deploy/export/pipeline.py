@@ -58,7 +58,7 @@ def export_model(
     on_step("tracing to ONNX")
     full = trace_model(model, card)
     on_step("checking ONNX Runtime against PyTorch")
-    records = [require(r) for r in measure_parity(full, "fp32", canary, card.threshold, reference)]
+    records = [require(r) for r in measure_parity(full, "fp32", canary, card.threshold, reference, card.batch.max)]
     on_step("writing the bundle")
     deployed = with_card(select_outputs(full, card.outputs), card)
     record = typed_model_record(deployed, FP32_FILE, "fp32", parity=records)

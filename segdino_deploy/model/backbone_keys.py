@@ -80,7 +80,8 @@ def _num_heads(embed_dim: int, path: Path) -> int:
     config = path.with_name("config.json")
     if config.is_file():
         try:
-            heads = json.loads(config.read_text()).get("num_attention_heads")
+            content = json.loads(config.read_text())
+            heads = content.get("num_attention_heads") if content.get("hidden_size") == embed_dim else None
         except (OSError, ValueError, AttributeError) as error:
             raise InputError(f"cannot read {config}: {one_line(error)}") from error
         if isinstance(heads, int) and heads > 0 and embed_dim % (4 * heads) == 0:

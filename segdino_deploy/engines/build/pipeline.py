@@ -61,7 +61,10 @@ def choose_backend() -> tuple[str, str]:
     """The default backend of this machine and the reason, for the user to read."""
     try:
         tensorrt.check("tensorrt")
-        return "tensorrt", "TensorRT is installed and a GPU is here"
+        return (
+            "tensorrt",
+            "TensorRT is installed with a GPU (this version builds, but does not run its engines)",
+        )
     except MissingComponent:
         pass
     if has_module("openvino"):
@@ -109,7 +112,11 @@ def build_engine(
         files: dict[str, Content] = dict(typed.files)
         files |= {f"{ENGINES}/{path.name}": path for path in (built.file, *built.companions)}
 
+        opened = bundle.manifest
+
         def add(manifest: Manifest) -> Manifest:
+            if manifest.model != opened.model or manifest.onnx["fp32"] != opened.onnx["fp32"]:
+                raise InputError(f"{bundle.path}: was exported anew while this engine was built; build it again")
             onnx = {**manifest.onnx, options.precision: typed.record}
             engines = {**manifest.engines, request.name: engine}
             if typed.files:  # the typed model is new: engines of other backends built from the old one are outdated

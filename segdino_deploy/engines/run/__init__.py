@@ -8,7 +8,7 @@ from pathlib import Path
 from segdino_deploy.bundle import Bundle, is_bundle
 from segdino_deploy.engines.run.contract import Runner, run_padded
 from segdino_deploy.errors import InputError, MissingComponent
-from segdino_deploy.manifest import Engine, ModelCard
+from segdino_deploy.manifest import PRECISIONS, Engine, ModelCard
 
 Opener = Callable[[ModelCard, Engine, Path, "int | None"], Runner]
 
@@ -51,6 +51,9 @@ def open_engine(
     Raises InputError (no such engine), MissingComponent (its backend is not here).
     """
     path = Path(path)
+    for option, value, known in (("precision", precision, PRECISIONS), ("backend", backend, tuple(RUNNERS))):
+        if value is not None and value not in known:
+            raise InputError(f"--{option}: {value!r} is none of {', '.join(known)}")
     bundle, candidates = _candidates(path, precision, backend)
     missing: MissingComponent | None = None
     for engine in candidates:
@@ -77,6 +80,9 @@ def _candidates(path: Path, precision: str | None, backend: str | None) -> tuple
         engines = [engine for engine in bundle.manifest.engines.values() if engine.file == name]
         if not engines:
             raise InputError(f"{path}: is no engine of {home.name} (engines: {_names(bundle)})")
+        engine = engines[0]
+        if (precision or engine.precision, backend or engine.backend) != (engine.precision, engine.backend):
+            raise InputError(f"{path}: is a {engine.backend} {engine.precision} engine, another was asked for")
         return bundle, engines
     bundle = Bundle.open(path)
     engines = [

@@ -9,7 +9,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from segdino_deploy.errors import InputError
+from segdino_deploy.errors import InputError, SegdinoDeployError, one_line
 from segdino_deploy.export.graph import INPUT
 from segdino_deploy.manifest import ModelCard, Precision
 
@@ -39,7 +39,13 @@ class Runner(ABC):
 
         Raises InputError for a wrong name, type, shape or batch; the runner stays usable.
         """
-        return self._run(check_image(inputs, self.card))
+        image = check_image(inputs, self.card)
+        try:
+            return self._run(image)
+        except SegdinoDeployError:
+            raise
+        except Exception as error:  # the backends' exceptions share no base
+            raise SegdinoDeployError(f"{self.backend} {self.precision} engine failed: {one_line(error)}") from error
 
     @abstractmethod
     def _run(self, image_nhwc: NDArray[np.uint8]) -> dict[str, Array]: ...

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,18 +27,20 @@ class TorchRunner(Runner):
         card: ModelCard,
         checkpoint: Path,
         backbone_weights: Path | None = None,
-        taps: Sequence[int] | None = None,
+        threads: int | None = None,
     ) -> None:
         """Raises InputError where `checkpoint` is not the file the model was exported from."""
         super().__init__(card)
-        require_module("torch", "the PyTorch reference", extra="export")
+        torch = require_module("torch", "the PyTorch reference", extra="export")
+        if threads:
+            torch.set_num_threads(threads)
         from segdino_deploy.model.checkpoint import load_segdino
 
         wanted = card.checkpoint
         for path, sha256 in ((checkpoint, wanted.sha256), (backbone_weights, wanted.backbone_weights_sha256)):
             if path is not None and path.is_file() and sha256_of(path) != sha256:
                 raise InputError(f"{path}: is not the file this bundle was exported from ({wanted.name}, other sha256)")
-        self.model = load_segdino(checkpoint, taps=taps or card.taps, backbone_weights=backbone_weights)
+        self.model = load_segdino(checkpoint, taps=card.taps, backbone_weights=backbone_weights)
 
     def _run(self, image_nhwc: NDArray[np.uint8]) -> dict[str, Array]:
         from segdino_deploy.model.reference import reference_logits
