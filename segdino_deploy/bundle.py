@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ CANARY = "canary.npz"
 COMMIT = ".commit"
 STAGING = ".staging"
 LOCK = ".lock"
+RETRIES = 20  # of opening a bundle that is being written
 
 Content = bytes | Path  # a file's bytes, or a file to take over (moved where possible)
 
@@ -50,7 +52,18 @@ class Bundle:
             with disk_errors(path), _locked(path):
                 pass  # taking the lock finishes the commit
         bundle = cls(path, _read_manifest(path / MANIFEST))
-        bundle.verify_files()
+        for attempt in range(RETRIES):
+            try:
+                bundle.verify_files()
+                break
+            except InputError:  # somebody may have committed between our two reads: then the manifest is another one
+                time.sleep(0.05 * attempt)
+                newer = _read_manifest(path / MANIFEST)
+                if newer == bundle.manifest and not (path / COMMIT).exists():
+                    raise
+                bundle = cls(path, newer)
+        else:
+            bundle.verify_files()
         return bundle
 
     @classmethod
@@ -98,7 +111,9 @@ def is_bundle(path: Path) -> bool:
 
 def check_target(path: Path) -> None:
     """InputError where `path` is neither free nor a bundle: an export never overwrites anything else."""
-    if path.exists() and not is_bundle(path):
+    if (path / MANIFEST).is_file():
+        _read_manifest(path / MANIFEST)  # another program's manifest.json, a damaged or a newer one: hands off
+    elif path.exists() and not is_bundle(path):
         leftovers = {LOCK, STAGING}  # of a first export that was killed
         if not path.is_dir() or {entry.name for entry in path.iterdir()} - leftovers:
             raise InputError(f"{path}: exists and is not a bundle; choose another -o, or remove it")
@@ -125,7 +140,9 @@ def _read_manifest(path: Path) -> Manifest:
     except FileNotFoundError as error:
         raise InputError(f"{path.parent}: not a bundle (no {MANIFEST})") from error
     except (ValidationError, ValueError, AttributeError) as error:
-        raise InputError(f"{path}: damaged, not a manifest of this version; copy the bundle again") from error
+        raise InputError(
+            f"{path}: damaged, not a manifest of this version; copy the bundle again, or remove it"
+        ) from error
 
 
 def _stage_and_commit(path: Path, manifest: Manifest, files: Mapping[str, Content]) -> None:

@@ -27,6 +27,14 @@ def mask_from_logits(logits: Float, threshold: float) -> UInt8:
     return np.asarray(logits.argmax(axis=1), dtype=np.uint8)
 
 
+def probability_from_logits(logits: Float) -> Float:
+    """`[N, C, H, W]`: sigmoid for one class, softmax over the classes for several."""
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True)) if logits.shape[1] > 1 else np.exp(-np.abs(logits))
+    if logits.shape[1] > 1:
+        return np.asarray(shifted / shifted.sum(axis=1, keepdims=True), dtype=np.float32)
+    return np.asarray(np.where(logits >= 0, 1 / (1 + shifted), shifted / (1 + shifted)), dtype=np.float32)
+
+
 def logit_of(threshold: float) -> float:
     """log(T / (1 - T)): the logit at which the sigmoid is T."""
     return math.log(threshold / (1 - threshold))

@@ -6,9 +6,10 @@ Plain JSON without Python-only types, so that the C++ library reads the same fil
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 SCHEMA_VERSION = 1
 
@@ -134,3 +135,13 @@ class Manifest(Record):
     onnx: dict[str, TypedModel] = {}
     engines: dict[str, Engine] = {}
     files: dict[str, FileRecord] = {}
+
+    @model_validator(mode="after")
+    def _names_stay_inside(self) -> Manifest:
+        """A bundle from elsewhere must not reach outside its folder."""
+        engines = [name for engine in self.engines.values() for name in (engine.file, *engine.companions)]
+        for name in [*self.files, *engines, *(model.file for model in self.onnx.values())]:
+            path = PurePosixPath(name)
+            if path.is_absolute() or ".." in path.parts:
+                raise ValueError(f"{name} is outside the bundle")
+        return self

@@ -74,7 +74,6 @@ def test_a_kill_at_any_step_leaves_the_old_bundle_or_the_new_one(bundle_copy: Co
     assert outcomes[0] is False
     assert outcomes.count(False) > 3  # killed before the commit
     assert outcomes.count(True) > 3  # killed after it
-    assert not (path / "engines" / "old.plan").exists()
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "canary.npz"])
@@ -158,6 +157,45 @@ def test_another_folder_is_never_overwritten(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match="not a bundle"):
         check_target(tmp_path / "thesis")
+
+
+@pytest.mark.parametrize("content", ['{"name": "web app"}', '{"schema_version": 99}', "half a manif"])
+def test_a_manifest_that_is_not_ours_is_not_overwritten_either(content: str, tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(content)
+
+    with pytest.raises(InputError):
+        check_target(tmp_path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["manifest.json"]
+
+
+def test_a_bundle_cannot_reach_outside_its_folder(bundle_copy: Copy) -> None:
+    path = bundle_copy().path
+    (path.parent / "victim").write_text("precious")
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["files"]["../victim"] = manifest["files"]["canary.npz"]
+    (path / "manifest.json").write_text(json.dumps(manifest))
+
+    with pytest.raises(InputError, match="damaged"):
+        Bundle.open(path)
+
+
+def test_opening_while_somebody_writes_is_no_damage(bundle_copy: Copy) -> None:
+    path = bundle_copy().path
+    code = """
+import sys
+from segdino_deploy import Bundle
+bundle = Bundle.open(sys.argv[1])
+for index in range(60):
+    bundle.update({"report/x.txt": str(index).encode() * 1000}, lambda manifest: manifest)
+"""
+    writer = subprocess.Popen([sys.executable, "-c", code, str(path)])
+    opened = 0
+    while writer.poll() is None:
+        Bundle.open(path)
+        opened += 1
+
+    assert writer.returncode == 0
+    assert opened > 10
 
 
 def test_the_only_bundle_of_a_folder_is_found(bundle_copy: Copy) -> None:

@@ -20,6 +20,7 @@ from segdino_deploy.benchmarks.memory import peak_memory_mib
 from segdino_deploy.bundle import CANARY, Bundle
 from segdino_deploy.canary import Canary
 from segdino_deploy.engines.run import Runner, run_padded
+from segdino_deploy.errors import InputError
 from segdino_deploy.evidence import mask_agreement
 from segdino_deploy.export.graph import INPUT
 from segdino_deploy.machine import machine_name, usable_threads
@@ -78,6 +79,8 @@ def run_bench(bundle: Bundle, options: BenchOptions, on_progress: OnStage = igno
     threads = options.threads or usable_threads()
     samples = [] if options.data is None else find_samples(options.data, options.image_dir, options.mask_dir)
     has_masks = bool(samples) and samples[0].mask is not None
+    if options.data is not None and not has_masks and (options.foreground or options.mask_dir != "mask"):
+        raise InputError(f"{options.data}: has no masks in {options.mask_dir}/; name their folder with --mask-dir")
     truths = read_truths(samples, card, options.foreground) if has_masks else []
     contestants = open_contestants(bundle, options.reference, options.backbone_weights, threads)
     try:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from segdino_deploy.errors import SegdinoDeployError, one_line
+from segdino_deploy.errors import SegdinoDeployError
 
 RUNS = 3
 
@@ -21,9 +21,7 @@ def peak_memory_mib(bundle: Path, contestant: str, files: tuple[Path, ...] = ())
     command = [sys.executable, "-m", "segdino_deploy.benchmarks.memory", str(bundle), contestant, *map(str, files)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SegdinoDeployError(
-            f"measuring the memory of {contestant} failed: {one_line(Exception(done.stderr[-300:]))}"
-        )
+        raise SegdinoDeployError(f"measuring the memory of {contestant} failed: {done.stderr.strip().splitlines()[-1]}")
     return float(json.loads(done.stdout)["peak_mib"])
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import onnx
 from onnx import TensorProto, helper
+from pydantic import ValidationError
 
 from segdino_deploy.errors import InputError, one_line
 from segdino_deploy.manifest import ModelCard
@@ -31,7 +32,10 @@ def read_card(model: onnx.ModelProto, path: Path) -> ModelCard:
     """The card inside an exported model. InputError where the file was not made by segdino-deploy."""
     for entry in model.metadata_props:
         if entry.key == CARD_KEY:
-            return ModelCard.model_validate_json(entry.value)
+            try:
+                return ModelCard.model_validate_json(entry.value)
+            except ValidationError as error:
+                raise InputError(f"{path}: its card is of another version of segdino-deploy; export again") from error
     raise InputError(f"{path}: not a segdino-deploy model (no card inside); export the checkpoint with segdino-deploy")
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import onnx
 import torch
 
-from segdino_deploy.errors import CheckFailed, one_line
+from segdino_deploy.errors import CheckFailed, InputError, one_line
 from segdino_deploy.export.fold import FoldedSegDINO
 from segdino_deploy.export.graph import INPUT
 from segdino_deploy.manifest import OUTPUTS, BatchRange
@@ -29,6 +29,11 @@ def trace(module: FoldedSegDINO, batch: BatchRange) -> onnx.ModelProto:
     The batch is a constant where `batch.is_fixed`, else the symbolic dimension `N`. Raises CheckFailed where the
     checker refuses the graph or where an operator is left that a static graph must not have.
     """
+    weight_bytes = sum(p.numel() * p.element_size() for p in module.parameters())
+    if weight_bytes > PROTOBUF_LIMIT_BYTES:
+        raise InputError(
+            f"{weight_bytes / 2**30:.1f} GiB of weights: ONNX holds 2 GiB in one file, all this version writes"
+        )
     height, width = module.input_hw
     example_batch = batch.max if batch.is_fixed else 2  # torch.export would specialise a dynamic batch of 1
     image = torch.zeros(example_batch, height, width, 3, dtype=torch.uint8)
@@ -46,8 +51,6 @@ def trace(module: FoldedSegDINO, batch: BatchRange) -> onnx.ModelProto:
         )
     assert program is not None
     model: onnx.ModelProto = program.model_proto
-    if model.ByteSize() > PROTOBUF_LIMIT_BYTES:
-        raise CheckFailed("the model is larger than 2 GiB as ONNX, which this version cannot store in one file")
     return check_graph(simplify(without_traces(model)), batch)
 
 

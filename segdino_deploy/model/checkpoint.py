@@ -91,10 +91,13 @@ def unwrap(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     tensors = {
         re.sub(r"^(?:module\.|_orig_mod\.)+", "", key): value
         for key, value in flat.items()
-        if isinstance(value, Tensor)
+        if isinstance(value, Tensor) and isinstance(key, str)
     }
     if not tensors:
         raise InputError(f"{path}: holds no tensors (keys: {', '.join(map(str, list(content)[:5]))})")
+    for key, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise InputError(f"{path}: {key} holds NaN or infinity; the training run or the file is damaged")
     return {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
 
 
@@ -107,9 +110,6 @@ def read_checkpoint(path: Path) -> Checkpoint:
             state = {HEAD_MARKS[mark] + key: tensor for key, tensor in state.items()}
         elif any(key.endswith("cls_token") for key in state):
             raise InputError(f"{path}: is a backbone without a SegDINO head; give it as --backbone-weights")
-    for key, tensor in state.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise InputError(f"{path}: {key} holds NaN or infinity; the training run or the file is damaged")
     backbone = {k.removeprefix("backbone."): t for k, t in state.items() if k.startswith("backbone.")}
     head = {k: t for k, t in state.items() if not k.startswith("backbone.")}
     return Checkpoint(path, backbone, head)

@@ -34,6 +34,5 @@ def test_percentiles_are_numpys_per_image_and_samples_are_kept() -> None:
 
 
 def test_ratio_is_taken_round_by_round() -> None:
-    # a machine that is twice as slow in the last round: ratios 2, 2, 2; the ratio of medians would be 2 as well,
-    # but with an outlier on one side only the rounds stay apart: 2, 2, 20
-    assert median_ratio([10, 10, 100], [5, 5, 5]) == 2
+    # ratios of the rounds 1, 5, 10; the ratio of the medians would be 30 / 10 = 3
+    assert median_ratio([10, 100, 30], [10, 20, 3]) == 5

@@ -10,11 +10,13 @@ from pathlib import Path
 import onnx
 import pytest
 
-from segdino_deploy import Bundle, build_engine, open_engine
+from segdino_deploy import Bundle, build_engine, export_model, open_engine
 from segdino_deploy.engines.build import BACKENDS, BuildOptions, choose_backend, pipeline
 from segdino_deploy.engines.build.contract import BuildRequest, BuiltEngine
 from segdino_deploy.errors import CheckFailed, InputError, MissingComponent, SegdinoDeployError
-from tests.conftest import Golden
+from segdino_deploy.export.options import ExportOptions
+from segdino_deploy.manifest import BatchRange
+from tests.conftest import GOLDEN, Golden
 
 Copy = Callable[..., Bundle]
 
@@ -175,3 +177,12 @@ def test_what_a_killed_build_left_behind_is_removed_by_the_next(bundle_copy: Cop
     build_engine(bundle, BuildOptions("fp32", "onnxruntime"))
 
     assert not list(bundle.path.glob(".build-*"))
+
+
+def test_int8_with_a_dynamic_batch_is_refused_where_openvino_is_wrong(tmp_path: Path, calibration_images: Path) -> None:
+    options = ExportOptions(input_size=(32, 32), batch=BatchRange(min=1, opt=2, max=3))
+    bundle = export_model(GOLDEN / "v2.pth", tmp_path / "b.segdino", options)
+
+    with pytest.raises(InputError, match="fixed --batch"):
+        build_engine(bundle, BuildOptions("int8", "openvino", calibration_images))
+    assert build_engine(bundle, BuildOptions("int8", "onnxruntime", calibration_images)).canary is not None

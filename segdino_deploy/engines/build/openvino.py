@@ -12,7 +12,7 @@ from typing import Any
 from segdino_deploy.engines.build.contract import BuildRequest, BuiltEngine
 from segdino_deploy.engines.run.contract import Runner
 from segdino_deploy.engines.run.openvino import OpenVinoRunner, supports
-from segdino_deploy.errors import SegdinoDeployError, one_line
+from segdino_deploy.errors import InputError, SegdinoDeployError, one_line
 from segdino_deploy.export.graph import INPUT
 from segdino_deploy.manifest import Engine
 from segdino_deploy.requirements import require_module
@@ -34,6 +34,9 @@ def build(request: BuildRequest) -> BuiltEngine:
     Where the precision can be computed in f32 or in a 16-bit type (int8: what surrounds the quantized products), both
     are measured here, interleaved, and the faster one is recorded as the engine's inference precision.
     """
+    if request.precision == "int8" and not request.card.batch.is_fixed:
+        # OpenVINO 2026.4 gives wrong results for the v2 families here; the same file with a fixed batch is right.
+        raise InputError("OpenVINO computes int8 wrongly with a dynamic batch; export with a fixed --batch for it")
     ov = require_module("openvino", "OpenVINO engines", extra="openvino")
     path = request.directory / f"{request.name}.xml"
     core = ov.Core()

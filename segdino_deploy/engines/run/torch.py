@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from segdino_deploy.atomic import sha256_of
 from segdino_deploy.engines.run.contract import Array, Runner
 from segdino_deploy.errors import InputError
-from segdino_deploy.evidence import mask_from_logits
+from segdino_deploy.evidence import mask_from_logits, probability_from_logits
 from segdino_deploy.manifest import ModelCard
 from segdino_deploy.requirements import require_module
 
@@ -46,4 +46,7 @@ class TorchRunner(Runner):
         from segdino_deploy.model.reference import reference_logits
 
         logits = reference_logits(self.model, image_nhwc, self.card.mean, self.card.std)
-        return {"mask": mask_from_logits(logits, self.card.threshold), "logits": logits}
+        outputs: dict[str, Array] = {"mask": mask_from_logits(logits, self.card.threshold), "logits": logits}
+        if "probability" in self.card.outputs:
+            outputs["probability"] = probability_from_logits(logits)
+        return {name: outputs[name] for name in self.card.outputs}
