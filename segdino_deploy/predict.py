@@ -37,7 +37,13 @@ def plan_jobs(inputs: Sequence[Path], output: Path) -> list[Job]:
 
     Raises InputError: a missing path, a folder without images, two images whose results would have one name.
     """
-    images = [(given, image) for given in inputs for image in list_images(given)]
+    inside = output.resolve()  # results of an earlier run, where the output lies in an input folder
+    images = [
+        (given, image)
+        for given in inputs
+        for image in list_images(given)
+        if image == given or inside not in image.resolve().parents
+    ]
     sources = {image.resolve() for _, image in images}
     written: dict[Path, Path] = {}  # result -> the image it comes from
     jobs: list[Job] = []

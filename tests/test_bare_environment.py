@@ -27,9 +27,6 @@ class Hide(MetaPathFinder):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         return None
 
-class Missing:  # importlib.util.find_spec asks the finders too: it must see nothing
-    pass
-
 sys.meta_path.insert(0, Hide())
 import importlib.util
 real = importlib.util.find_spec

@@ -25,7 +25,7 @@ def print_error(error: SegdinoDeployError | str) -> None:
     sys.stderr.write(f"error: {error}\n")
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A plain table on stdout, as wide as it needs to be; numbers to the right."""
     table = [list(columns), *[list(row) for row in rows]]
     widths = [max(len(line[i]) for line in table) for i in range(len(columns))]
@@ -35,8 +35,6 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: st
         padded = [c.rjust(w) if right else c.ljust(w) for c, w, right in zip(cells, widths, to_right, strict=True)]
         return "  ".join(padded).rstrip()
 
-    if title:
-        print_line(title)
     print_line(line(columns))
     print_line("  ".join("-" * width for width in widths))
     for row in rows:
@@ -59,8 +57,7 @@ class Progress:
 
     QUIET_SECONDS = 10.0
 
-    def __init__(self, enabled: bool = True) -> None:
-        self._enabled = enabled
+    def __init__(self) -> None:
         self._is_terminal = sys.stderr.isatty()
         self._stage = ""
         self._started = 0.0
@@ -94,8 +91,6 @@ class Progress:
         self.count("images", done, total)
 
     def _show(self, text: str) -> None:
-        if not self._enabled:
-            return
         if self._is_terminal:
             sys.stderr.write(f"\r\x1b[2K{text}")
         else:
@@ -103,6 +98,6 @@ class Progress:
         sys.stderr.flush()
 
     def _clear(self) -> None:
-        if self._enabled and self._is_terminal:
+        if self._is_terminal:
             sys.stderr.write("\r\x1b[2K")
             sys.stderr.flush()

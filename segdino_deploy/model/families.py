@@ -82,10 +82,6 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 
-def family_named(name: str) -> Family:
-    return next(family for family in FAMILIES if family.name == name)
-
-
 def expected_head_keys(family: Family, norm: str = "group") -> set[str]:
     """Every key (with prefix) of the family, at a toy width: names do not depend on the sizes."""
     config = HeadConfig(family.name, embed_dim=8, num_classes=1, widths=(8, 8, 8, 8), features=8, norm=norm)
@@ -106,12 +102,14 @@ def detect_family(keys: Collection[str]) -> Family:
 def describe_nearest(head_keys: set[str]) -> str:
     """`nearest is v1_convt, which lacks ... and has ... instead`, by the overlap of the key sets."""
 
+    norm = "batch" if any(key.endswith("running_mean") for key in head_keys) else "group"
+
     def overlap(family: Family) -> float:
-        expected = expected_head_keys(family)
+        expected = expected_head_keys(family, norm)
         return len(expected & head_keys) / len(expected | head_keys)
 
     nearest = max(FAMILIES, key=overlap)
-    expected = expected_head_keys(nearest)
+    expected = expected_head_keys(nearest, norm)
     missing, extra = sorted(expected - head_keys), sorted(head_keys - expected)
     parts = [f"the nearest is {nearest.name}"]
     if missing:

@@ -133,6 +133,20 @@ def test_predict_refuses_to_overwrite_its_input_or_itself(cli: Cli, bundle_copy:
     assert image.read_bytes() == before
 
 
+def test_predict_leaves_out_its_earlier_results(cli: Cli, bundle_copy: Copy, tmp_path: Path) -> None:
+    bundle = bundle_copy()
+    cli("build-engine", bundle.path, "--fp32", "--backend", "onnxruntime")
+    inputs = tmp_path / "in"
+    inputs.mkdir()
+    shutil.copy(EXAMPLE / "test" / "image" / "axial_086.png", inputs)
+
+    for _ in range(2):
+        result = cli("predict", bundle.path, inputs, "-o", inputs / "results", "--json")
+
+    assert result.code == 0
+    assert len(json.loads(result.stdout)["images"]) == 1
+
+
 def test_an_engine_file_is_not_replaced_by_another_precision(cli: Cli, bundle_copy: Copy, tmp_path: Path) -> None:
     bundle = bundle_copy()
     cli("build-engine", bundle.path, "--fp32", "--backend", "onnxruntime")

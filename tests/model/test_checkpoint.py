@@ -174,6 +174,12 @@ def test_unknown_family_names_the_nearest_and_the_first_differing_keys(tmp_path:
     assert "head.upsamplers.0.bias" in message
 
 
+def test_a_foreign_key_is_named_also_beside_batch_norms(tmp_path: Path) -> None:
+    state = golden_state("v2_initial") | {"head.zzz.weight": torch.zeros(1)}
+
+    assert "the file has head.zzz.weight which v2_initial does not know" in refused(save(state, tmp_path / "c.pth"))
+
+
 def test_wrong_shape_names_the_tensor_and_both_shapes(tmp_path: Path) -> None:
     state = golden_state("v1_paper")
     state["head.scratch.layer3_rn.weight"] = torch.zeros(16, 40, 3, 3)
