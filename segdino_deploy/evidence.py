@@ -102,12 +102,7 @@ def check_canary(
     scale = logit_scale(reference)
     expected = mask_from_logits(reference, threshold)
     error = relative_error(reference, np.asarray(outputs["logits"], np.float32)) if "logits" in outputs else None
-    if "mask" in outputs:
-        mask = np.asarray(outputs["mask"], np.uint8)
-    elif "logits" in outputs:
-        mask = mask_from_logits(np.asarray(outputs["logits"], np.float32), threshold)
-    else:
-        mask = mask_from_probability(np.asarray(outputs["probability"], np.float32), threshold)
+    mask = mask_from_outputs(outputs, threshold)
     different = mask != expected
     worst = float(margins(reference, threshold)[different].max()) / scale if different.any() else 0.0
     problems = []
@@ -125,6 +120,15 @@ def check_canary(
         worst_margin=worst,
         detail="; ".join(problems),
     )
+
+
+def mask_from_outputs(outputs: dict[str, NDArray[np.generic]], threshold: float) -> UInt8:
+    """uint8 `[N, H, W]` from whichever outputs the model was exported with."""
+    if "mask" in outputs:
+        return np.asarray(outputs["mask"], np.uint8)
+    if "logits" in outputs:
+        return mask_from_logits(np.asarray(outputs["logits"], np.float32), threshold)
+    return mask_from_probability(np.asarray(outputs["probability"], np.float32), threshold)
 
 
 def mask_from_probability(probability: Float, threshold: float) -> UInt8:

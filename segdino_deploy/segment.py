@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segdino_deploy.engines.run.contract import Runner, run_padded
-from segdino_deploy.evidence import mask_from_logits, mask_from_probability
+from segdino_deploy.evidence import mask_from_outputs
 from segdino_deploy.images import read_rgb, resize_mask, resize_rgb
 from segdino_deploy.manifest import ModelCard
 
@@ -18,19 +18,10 @@ def load_input(path: Path, card: ModelCard) -> NDArray[np.uint8]:
     return resize_rgb(read_rgb(path), card.input_size, card.resize_filter)
 
 
-def mask_of(outputs: dict[str, NDArray[np.generic]], card: ModelCard) -> NDArray[np.uint8]:
-    """uint8 `[N, H, W]` from whichever outputs the model was exported with."""
-    if "mask" in outputs:
-        return np.asarray(outputs["mask"], np.uint8)
-    if "logits" in outputs:
-        return mask_from_logits(np.asarray(outputs["logits"], np.float32), card.threshold)
-    return mask_from_probability(np.asarray(outputs["probability"], np.float32), card.threshold)
-
-
 def segment_file(runner: Runner, path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Image file to (image `[H, W, 3]`, mask `[H, W]`), both at source size."""
     image = read_rgb(path)
     card = runner.card
     sized = resize_rgb(image, card.input_size, card.resize_filter)
-    mask = mask_of(run_padded(runner, sized[None]), card)[0]
+    mask = mask_from_outputs(run_padded(runner, sized[None]), card.threshold)[0]
     return image, resize_mask(mask, (image.shape[0], image.shape[1]))

@@ -21,12 +21,12 @@ from segdino_deploy.bundle import CANARY, Bundle
 from segdino_deploy.canary import Canary
 from segdino_deploy.engines.run import Runner, run_padded
 from segdino_deploy.errors import InputError
-from segdino_deploy.evidence import mask_agreement
+from segdino_deploy.evidence import mask_agreement, mask_from_outputs
 from segdino_deploy.export.graph import INPUT
 from segdino_deploy.machine import machine_name, usable_threads
 from segdino_deploy.manifest import ModelCard
 from segdino_deploy.progress import OnStage, ignore
-from segdino_deploy.segment import load_input, mask_of, segment_file
+from segdino_deploy.segment import load_input, segment_file
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def _all_masks(
     for index, sample in enumerate(samples):
         image = load_input(sample.image, card)[None]
         for name, runner in contestants.runners.items():
-            masks[name].append(mask_of(run_padded(runner, image), card)[0])
+            masks[name].append(mask_from_outputs(run_padded(runner, image), card.threshold)[0])
         on_progress("accuracy", index + 1, len(samples))
     return masks
 

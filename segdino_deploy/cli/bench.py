@@ -58,12 +58,14 @@ def command(
     )
     with Progress() as progress:
         result = run_bench(opened, options, progress.count)
-    save_report(result, opened, report)
+    # Printed first: a bundle that cannot be written must not cost the measurement.
     if as_json:
         print_json(result.model_dump(mode="json"))
+        save_report(result, opened, report)
         return
     print_line(caption(result))
     print_table(columns(result), [cells(row, result) for row in result.rows])
     for name, reason in result.skipped.items():
         print_line(f"not run here: {name} ({reason})")
+    save_report(result, opened, report)
     print_line(f"stored: {opened.path / 'report'}")

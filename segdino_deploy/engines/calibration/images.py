@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segdino_deploy.atomic import sha256_of
-from segdino_deploy.images import list_images, read_rgb, resize_rgb
+from segdino_deploy.images import list_images
 from segdino_deploy.manifest import ModelCard
 from segdino_deploy.progress import OnCount, ignore
+from segdino_deploy.segment import load_input
 
 
 def calibration_files(directory: Path, image_dir: str = "image") -> list[Path]:
@@ -27,7 +28,7 @@ def stream_batches(files: Sequence[Path], card: ModelCard, on_image: OnCount = i
     """uint8 `[N, H, W, 3]`, N the smallest batch of the model; the last batch is filled up with its last image."""
     batch: list[NDArray[np.uint8]] = []
     for index, file in enumerate(files):
-        batch.append(resize_rgb(read_rgb(file), card.input_size, card.resize_filter))
+        batch.append(load_input(file, card))
         if index == len(files) - 1:
             batch.extend([batch[-1]] * (card.batch.min - len(batch)))
         if len(batch) == card.batch.min:

@@ -26,7 +26,6 @@ class Head(nn.Module):
     `forward(features, patch_h, patch_w)`: four `[N, patch_h * patch_w, D]` to logits `[N, C, h', w']`.
     """
 
-    key_prefix: str  # upstream's name of this part in the state dict
     final_align_corners: bool  # of the bilinear resize to the image's size that follows
 
     def forward(self, features: Sequence[Tensor], patch_h: int, patch_w: int) -> Tensor:

@@ -54,7 +54,6 @@ class FineGrainedScratch(nn.Module):
 class FineGrainedHead(Head):
     """Levels at x4, x2, x1 and x1/2 of the patch grid, fused from coarse to fine; output at x8."""
 
-    key_prefix = "head"
     final_align_corners = True
 
     def __init__(self, config: HeadConfig) -> None:

@@ -27,7 +27,6 @@ class LinearHead(Head):
     `v1_convt` adds `proj`, a stride-4 transposed convolution on level 1; `v1_paper` has none.
     """
 
-    key_prefix = "head"
     final_align_corners = True
 
     def __init__(self, config: HeadConfig) -> None:

@@ -47,7 +47,6 @@ def fuse_top_down(levels: Sequence[Tensor], blocks: Sequence[nn.Module]) -> Tens
 class InitialPyramidHead(Head):
     """`v2_initial` (March 2026): levels by transposed x4, x2, identity and a stride-2 3x3; width D; output at x4."""
 
-    key_prefix = "head"
     final_align_corners = True
 
     def __init__(self, config: HeadConfig) -> None:
@@ -91,7 +90,6 @@ class UpsampledConv(nn.Module):
 class PyramidHead(Head):
     """`v2` (April 2026 on, arXiv 2606.17972): token pyramid adaptation, scale-aware decoding; output at x8."""
 
-    key_prefix = "decoder"
     final_align_corners = False
     scales = (8, 4, 2, 1)
 
