@@ -1,0 +1,123 @@
+"""`v2` and `v2_initial` with every linear chain composed: T1 to T4, BatchNorm, and the output layer before the sum."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segdino_deploy.export.fold.affine import Affine, affine_of, fold_batch_norm, to_conv, to_linear
+from segdino_deploy.export.fold.heads.base import ComposedConv, FoldedHead, fold_projections
+from segdino_deploy.export.fold.transposed import transposed_after
+from segdino_deploy.export.fold.upsampling import UpsampledConvFromTokens
+from segdino_deploy.model.heads.base import tokens_to_map
+from segdino_deploy.model.heads.pyramid import InitialPyramidHead, PyramidHead, ResidualDepthwiseBlock
+
+
+class FoldedBlock(nn.Module):
+    """gamma * GELU(norm(pointwise(depthwise(x)))) of a residual block, the sum left to the caller."""
+
+    def __init__(self, block: ResidualDepthwiseBlock) -> None:
+        super().__init__()
+        self.gamma = block.gamma
+        self.depthwise = block.depthwise_conv
+        self.pointwise, self.norm = block.pointwise_conv, block.norm
+        if isinstance(block.norm, nn.BatchNorm2d):
+            self.pointwise, self.norm = fold_batch_norm(block.pointwise_conv, block.norm), nn.Identity()
+
+    def activation(self, x: Tensor) -> Tensor:
+        return F.gelu(self.norm(self.pointwise(self.depthwise(x))))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.gamma * self.activation(x)
+
+
+class OutputAfterBlock(nn.Module):
+    """The last residual block and the 1x1 to classes after it: W (x + gamma r) + b = W x + (gamma W) r + b.
+
+    The sum then runs over C class maps instead of K wide ones, and gamma needs no pass of its own.
+    """
+
+    def __init__(self, block: nn.Module, output: nn.Conv2d) -> None:
+        super().__init__()
+        assert isinstance(block, ResidualDepthwiseBlock)
+        dtype = output.weight.dtype
+        self.block = FoldedBlock(block)
+        affine = affine_of(output)
+        self.of_input = to_conv(affine.weight[:, :, None, None], affine.bias, dtype)
+        self.of_residual = to_conv((block.gamma.double() * affine.weight)[:, :, None, None], None, dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.of_input(x) + self.of_residual(self.block.activation(x))  # type: ignore[no-any-return]
+
+
+def fuse_top_down(levels: Sequence[Tensor], blocks: Sequence[nn.Module]) -> Tensor:
+    """From the coarsest level (last) to the finest (first): block(resized coarser + level)."""
+    x: Tensor = blocks[-1](levels[-1])
+    for level, block in zip(reversed(levels[:-1]), reversed(blocks[:-1]), strict=True):
+        x = F.interpolate(x, size=level.shape[-2:], mode="bilinear", align_corners=False)
+        x = block(x + level)
+    return x
+
+
+class TokenMap(nn.Module):
+    """Tokens `[N, h * w, D]` through a Linear to `[N, K * s * s, h, w]`, then pixel shuffle by `s`."""
+
+    def __init__(self, affine: Affine, grid: tuple[int, int], like: Tensor, block: int = 1) -> None:
+        super().__init__()
+        self.grid, self.block = grid, block
+        self.linear = to_linear(affine, like.dtype)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = tokens_to_map(self.linear(tokens), *self.grid)
+        return F.pixel_shuffle(x, self.block) if self.block > 1 else x
+
+
+class FoldedPyramidHead(FoldedHead):
+    """`v2`: the three upsampled branches by T1 and T2, the fourth by T3."""
+
+    final_align_corners = False
+
+    def __init__(self, head: PyramidHead, final_norm: nn.LayerNorm, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList()
+        for i, projection in enumerate(fold_projections(final_norm, head.token_projections)):
+            branch = getattr(head, f"tpa_branch_{i + 1}")
+            if branch.scale == 1:
+                self.branches.append(ComposedConv(projection, branch.conv, grid))
+            else:
+                self.branches.append(UpsampledConvFromTokens(projection, branch.conv, grid, branch.scale, False))
+        self.intra = nn.ModuleList(FoldedBlock(getattr(head, f"sad_intra_{i}")) for i in (1, 2, 3, 4))
+        self.inter = nn.ModuleList([OutputAfterBlock(head.get_submodule("sad_inter_1"), head.out_conv)])
+        self.inter.extend(FoldedBlock(getattr(head, f"sad_inter_{i}")) for i in (2, 3, 4))
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        levels = [intra(branch(x)) for x, branch, intra in zip(features, self.branches, self.intra, strict=True)]
+        return fuse_top_down(levels, list(self.inter))
+
+
+class FoldedInitialPyramidHead(FoldedHead):
+    """`v2_initial`: projections inside the transposed and the strided convolution; BatchNorm in the pointwise one."""
+
+    final_align_corners = True
+
+    def __init__(self, head: InitialPyramidHead, final_norm: nn.LayerNorm, grid: tuple[int, int]) -> None:
+        super().__init__()
+        projections = fold_projections(final_norm, head.proj)
+        like = head.out_conv.weight
+        self.resizes = nn.ModuleList(
+            [
+                TokenMap(transposed_after(head.rsz1, projections[0]), grid, like, block=4),
+                TokenMap(transposed_after(head.rsz2, projections[1]), grid, like, block=2),
+                TokenMap(projections[2], grid, like),
+                ComposedConv(projections[3], head.rsz4, grid),
+            ]
+        )
+        self.intra = nn.ModuleList(FoldedBlock(getattr(head, f"intra_r{i}")) for i in (1, 2, 3, 4))
+        self.inter = nn.ModuleList([OutputAfterBlock(head.get_submodule("inter_r1"), head.out_conv)])
+        self.inter.extend(FoldedBlock(getattr(head, f"inter_r{i}")) for i in (2, 3, 4))
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        levels = [intra(resize(x)) for x, resize, intra in zip(features, self.resizes, self.intra, strict=True)]
+        return fuse_top_down(levels, list(self.inter))
