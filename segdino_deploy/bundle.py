@@ -43,7 +43,7 @@ class Bundle:
     def open(cls, path: str | Path) -> Bundle:
         """Opens and verifies a bundle.
 
-        Raises InputError: not a bundle, a newer schema, or a file that is missing or differs from its hash (by name).
+        Raises InputError: not a bundle, another schema, or a file that is missing or differs from its hash (by name).
         """
         path = Path(path)
         if not path.is_dir():
@@ -136,6 +136,10 @@ def _read_manifest(path: Path) -> Manifest:
         version = content.get("schema_version")
         if isinstance(version, int) and version > SCHEMA_VERSION:
             raise InputError(f"{path.parent}: written by a newer segdino-deploy (schema {version}): update this one")
+        if isinstance(version, int) and version < SCHEMA_VERSION:
+            raise InputError(
+                f"{path.parent}: written by an older segdino-deploy (schema {version}): remove it and export again"
+            )
         return Manifest.model_validate(content)
     except FileNotFoundError as error:
         raise InputError(f"{path.parent}: not a bundle (no {MANIFEST})") from error

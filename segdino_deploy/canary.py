@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,20 +13,31 @@ from numpy.typing import NDArray
 from segdino_deploy.errors import InputError
 from segdino_deploy.evidence import mask_from_logits
 from segdino_deploy.images import resize_rgb
+from segdino_deploy.manifest import head_and_kind, output_name
 
 CANDIDATES = 4
+
+# uint8 `[N, H, W, 3]` to float32 logits `[N, C, H, W]` by head name: the PyTorch reference
+Reference = Callable[[NDArray[np.uint8]], dict[str, NDArray[np.float32]]]
 
 
 @dataclass(frozen=True)
 class Canary:
     image: NDArray[np.uint8]  # [N, H, W, 3], N the smallest batch the model takes
-    logits: NDArray[np.float32]  # [N, C, H, W], the reference's
-    mask: NDArray[np.uint8]  # [N, H, W]
+    logits: dict[str, NDArray[np.float32]]  # by head: [N, C, H, W], the reference's
+    mask: dict[str, NDArray[np.uint8]]  # by head: [N, H, W]
 
     def to_bytes(self) -> bytes:
-        """As `.npz`: arrays `image`, `logits`, `mask`. The same canary gives the same bytes."""
+        """As `.npz`: arrays `image`, and `logits` and `mask` under the heads' tensor names (`polyp.logits`).
+
+        The same canary gives the same bytes.
+        """
+        arrays: dict[str, NDArray[np.generic]] = {"image": self.image}
+        for head in self.logits:
+            arrays[output_name(head, "logits")] = self.logits[head]
+            arrays[output_name(head, "mask")] = self.mask[head]
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, image=self.image, logits=self.logits, mask=self.mask)
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
         return buffer.getvalue()
 
     @classmethod
@@ -34,7 +45,9 @@ class Canary:
         """InputError where the file is no canary."""
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                return cls(arrays["image"], arrays["logits"], arrays["mask"])
+                heads = [head for head, kind in map(head_and_kind, arrays.files) if kind == "logits"]
+                logits = {head: arrays[output_name(head, "logits")] for head in heads}
+                return cls(arrays["image"], logits, {head: arrays[output_name(head, "mask")] for head in heads})
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"{path}: not a canary; export the checkpoint again") from error
 
@@ -56,19 +69,24 @@ def synthetic_image(size_hw: tuple[int, int], seed: int) -> NDArray[np.uint8]:
     return np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
 
 
-def make_canary(
-    reference: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
-    size_hw: tuple[int, int],
-    batch: int,
-    threshold: float,
-) -> Canary:
-    """Of a few synthetic images, the ones whose reference mask is least dominated by one class.
+def make_canary(reference: Reference, size_hw: tuple[int, int], batch: int, thresholds: Mapping[str, float]) -> Canary:
+    """Of a few synthetic images, the ones whose reference masks are least dominated by one class.
 
-    `reference`: uint8 `[N, H, W, 3]` to logits `[N, C, H, W]`. A mask of a single class would show less.
+    `thresholds`: by head. A mask of a single class would show less; of several heads the most dominated one counts.
     """
     images = np.stack([synthetic_image(size_hw, seed) for seed in range(max(CANDIDATES, batch))])
-    logits = np.concatenate([reference(image[None]) for image in images])
-    masks = mask_from_logits(logits, threshold)
-    dominance = [np.bincount(mask.ravel()).max() / mask.size for mask in masks]
+    answers = [reference(image[None]) for image in images]
+    logits = {head: np.concatenate([answer[head] for answer in answers]) for head in thresholds}
+    masks = {head: mask_from_logits(logits[head], threshold) for head, threshold in thresholds.items()}
+    dominance = np.max([[_dominance(mask) for mask in masks[head]] for head in masks], axis=0)
     chosen = np.argsort(dominance, kind="stable")[:batch]
-    return Canary(images[chosen], logits[chosen], masks[chosen])
+    return Canary(
+        images[chosen],
+        {head: array[chosen] for head, array in logits.items()},
+        {head: array[chosen] for head, array in masks.items()},
+    )
+
+
+def _dominance(mask: NDArray[np.uint8]) -> float:
+    """Share of the most frequent class."""
+    return float(np.bincount(mask.ravel()).max() / mask.size)

@@ -67,7 +67,7 @@ def run_demo(
     failed = [verdict.name for verdict in verdicts if verdict.failed]
     if failed:
         raise CheckFailed(f"{output}: the canary failed on {', '.join(failed)}")
-    bench_options = BenchOptions(reference=checkpoint, data=example, foreground=(WHITE_MATTER,), rounds=rounds)
+    bench_options = BenchOptions(references=(checkpoint,), data=example, foreground=(WHITE_MATTER,), rounds=rounds)
     bench = run_bench(bundle, bench_options, on_count)
     save_report(bench, bundle, None)
     on_step("segmenting the example's images")
@@ -75,6 +75,6 @@ def run_demo(
     with open_engine(bundle.path) as runner:
         predictions = predict_files(runner, plan_jobs([example / "test" / "image"], pictures))
     sheet = pictures / "sheet.png"
-    tiles = [read_rgb(prediction.job.overlay) for prediction in predictions]
+    tiles = [read_rgb(prediction.target.overlay) for prediction in predictions]
     write_png(sheet, contact_sheet(tiles, columns=4))
     return DemoResult(bench, [v.name for v in verdicts if v.record is not None], pictures, sheet)

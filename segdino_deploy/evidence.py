@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segdino_deploy.errors import CheckFailed
-from segdino_deploy.manifest import CanaryRecord, ParityRecord, Precision
+from segdino_deploy.manifest import CanaryRecord, ParityRecord, Precision, head_and_kind
 
 Float = NDArray[np.float32]
 UInt8 = NDArray[np.uint8]
+Outputs = Mapping[str, NDArray[np.generic]]
 
 # Largest relative logit error that the canary allows. fp32: rounding only. The others: well above what a sound
 # conversion shows on the golden models and the trained ViT-S, well below what a miscompiled one shows.
@@ -65,10 +67,17 @@ def mask_agreement(a: UInt8, b: UInt8) -> float:
 
 
 def parity(
-    images: str, backend: str, reference: Float, logits: Float, threshold: float, tolerance: float | None
+    images: str,
+    backend: str,
+    reference: Float,
+    logits: Float,
+    threshold: float,
+    tolerance: float | None,
+    head: str = "",
 ) -> ParityRecord:
-    """The record of one comparison of logits."""
+    """The record of one comparison of one head's logits."""
     return ParityRecord(
+        head=head,
         images=images,
         backend=backend,
         max_abs_error=float(np.abs(reference - logits).max()),
@@ -82,17 +91,16 @@ def parity(
 def require(record: ParityRecord) -> ParityRecord:
     """The record itself, or CheckFailed where it misses its tolerance."""
     if record.tolerance is not None and not record.relative_error <= record.tolerance:
+        whose = f" of {record.head}" if record.head else ""
         raise CheckFailed(
-            f"parity failed on {record.images} images with {record.backend}: relative error "
+            f"parity{whose} failed on {record.images} images with {record.backend}: relative error "
             f"{record.relative_error:.2e}, allowed {record.tolerance:.0e}; nothing was written"
         )
     return record
 
 
-def check_canary(
-    reference: Float, outputs: dict[str, NDArray[np.generic]], threshold: float, precision: Precision
-) -> CanaryRecord:
-    """Compares an engine's outputs for the canary with the reference logits `[N, C, H, W]`.
+def check_canary(reference: Float, outputs: Outputs, threshold: float, precision: Precision) -> CanaryRecord:
+    """Compares one head's outputs for the canary with the reference logits `[N, C, H, W]`.
 
     Logits, where the engine gives them, must be within the precision's tolerance. A mask may differ only at pixels
     whose reference margin is within it (a pixel that the reference is sure of must not change), and only at a small
@@ -122,8 +130,44 @@ def check_canary(
     )
 
 
-def mask_from_outputs(outputs: dict[str, NDArray[np.generic]], threshold: float) -> UInt8:
-    """uint8 `[N, H, W]` from whichever outputs the model was exported with."""
+def check_heads(
+    references: Mapping[str, Float], outputs: Outputs, thresholds: Mapping[str, float], precision: Precision
+) -> CanaryRecord:
+    """`check_canary` of every head; `references` and `thresholds` by head name, `outputs` by tensor name."""
+    records = [
+        check_canary(reference, outputs_of(outputs, head), thresholds[head], precision).model_copy(
+            update={"head": head}
+        )
+        for head, reference in references.items()
+    ]
+    return records[0] if list(references) == [""] else worst_of(records)
+
+
+def worst_of(records: Sequence[CanaryRecord]) -> CanaryRecord:
+    """The worst value of each measure over several heads, with the heads' own records."""
+    errors = [math.inf if record.relative_error is None else record.relative_error for record in records]
+    return CanaryRecord(
+        passed=all(record.passed for record in records),
+        mask_agreement=min(record.mask_agreement for record in records),
+        relative_error=max(errors) if math.isfinite(max(errors)) else None,
+        worst_margin=max(record.worst_margin for record in records),
+        detail="; ".join(f"{record.head}: {record.detail}" for record in records if record.detail),
+        heads=list(records),
+    )
+
+
+def outputs_of(outputs: Outputs, head: str) -> dict[str, NDArray[np.generic]]:
+    """One head's outputs under their kinds: of `polyp.mask` and `lesion.mask`, `polyp` has `mask`."""
+    return {kind: array for name, array in outputs.items() for owner, kind in [head_and_kind(name)] if owner == head}
+
+
+def masks_from_outputs(outputs: Outputs, thresholds: Mapping[str, float]) -> dict[str, UInt8]:
+    """uint8 `[N, H, W]` by head, from whichever outputs the model was exported with."""
+    return {head: mask_from_outputs(outputs_of(outputs, head), threshold) for head, threshold in thresholds.items()}
+
+
+def mask_from_outputs(outputs: Outputs, threshold: float) -> UInt8:
+    """uint8 `[N, H, W]` from whichever outputs one head has."""
     if "mask" in outputs:
         return np.asarray(outputs["mask"], np.uint8)
     if "logits" in outputs:

@@ -11,10 +11,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: what belongs to one head moved from the model's card into `heads`
 
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 OutputName = Literal["mask", "probability", "logits"]
+ResizeFilter = Literal["bicubic", "bilinear"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
 OUTPUTS: tuple[OutputName, ...] = ("mask", "probability", "logits")
 
@@ -60,27 +61,69 @@ class CheckpointCard(Record):
     backbone_weights_sha256: str | None = None
 
 
-class ModelCard(Record):
-    """Everything a program needs to feed the model and to read its outputs."""
+def output_name(head: str, kind: str) -> str:
+    """Name of a head's output tensor: `polyp.mask`; of the one unnamed head (`head` is empty): `mask`."""
+    return f"{head}.{kind}" if head else kind
 
+
+def head_and_kind(tensor: str) -> tuple[str, str]:
+    """The reverse of `output_name`: `polyp.mask` to (`polyp`, `mask`), `mask` to (empty, `mask`)."""
+    head, _, kind = tensor.rpartition(".")
+    return head, kind
+
+
+class HeadCard(Record):
+    """What a program needs to read one head's outputs, whose tensors are named by `output_name`."""
+
+    name: str = ""  # empty: the only head, exported without a name
     family: str
     num_classes: int
     class_names: list[str]
-    input_size: tuple[int, int]  # H, W in pixels
-    batch: BatchRange
     outputs: list[OutputName]
     threshold: float  # probability above which a one-class pixel is foreground
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    resize_filter: Literal["bicubic", "bilinear"]  # Pillow's, antialiased: what training used
     taps: tuple[int, ...]
-    backbone: BackboneCard
+    resize_filter: ResizeFilter  # what training used
     checkpoint: CheckpointCard
 
 
-class ParityRecord(Record):
-    """One comparison of logits and masks with the PyTorch reference."""
+class ModelCard(Record):
+    """Everything a program needs to feed the model and to read its outputs."""
 
+    heads: list[HeadCard] = Field(min_length=1)
+    input_size: tuple[int, int]  # H, W in pixels
+    batch: BatchRange
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    resize_filter: ResizeFilter  # Pillow's, antialiased: what to feed the model with, the first head's
+    backbone: BackboneCard
+
+    @model_validator(mode="after")
+    def _heads_can_be_told_apart(self) -> ModelCard:
+        names = [head.name for head in self.heads]
+        if len(set(names)) != len(names) or (len(names) > 1 and "" in names):
+            raise ValueError("several heads need different names")
+        return self
+
+    @property
+    def output_names(self) -> list[str]:
+        """The output tensors, in order."""
+        return [output_name(head.name, kind) for head in self.heads for kind in head.outputs]
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """Threshold by head name."""
+        return {head.name: head.threshold for head in self.heads}
+
+    @property
+    def summary(self) -> str:
+        """The heads in words: `v2`, or `polyp (v1_convt), lesion (v2)`."""
+        return ", ".join(f"{head.name} ({head.family})" if head.name else head.family for head in self.heads)
+
+
+class ParityRecord(Record):
+    """One comparison of one head's logits and masks with the PyTorch reference."""
+
+    head: str = ""
     images: str  # "canary" or "random"
     backend: str
     max_abs_error: float
@@ -91,13 +134,15 @@ class ParityRecord(Record):
 
 
 class CanaryRecord(Record):
-    """An engine's answer to the canary."""
+    """An engine's answer to the canary: the worst of its heads; where heads have names, each of them in `heads`."""
 
+    head: str = ""
     passed: bool
     mask_agreement: float
     relative_error: float | None = None  # where the engine gives logits
     worst_margin: float  # largest |margin| / max(1, |logit|max) of the reference at a pixel that differs; 0 if none
     detail: str = ""
+    heads: list[CanaryRecord] = []
 
 
 class TypedModel(Record):

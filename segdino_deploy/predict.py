@@ -16,24 +16,34 @@ from segdino_deploy.segment import segment_file
 
 
 @dataclass(frozen=True)
-class Job:
-    """One image and where its results go."""
+class Target:
+    """Where the results of one head go."""
 
-    image: Path
+    head: str
     mask: Path
     overlay: Path
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """What became of one image: pixels per class index, at source size."""
+class Job:
+    """One image and where its results go, head by head."""
 
-    job: Job
+    image: Path
+    targets: tuple[Target, ...]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What one head found in one image: pixels per class index, at source size."""
+
+    image: Path
+    target: Target
     pixels: dict[int, int]
 
 
-def plan_jobs(inputs: Sequence[Path], output: Path) -> list[Job]:
-    """`<stem>.png` and `<stem>.overlay.png` per image; sub-folders of an input folder are kept below `output`.
+def plan_jobs(inputs: Sequence[Path], output: Path, heads: Sequence[str] = ("",)) -> list[Job]:
+    """`<stem>.png` and `<stem>.overlay.png` per image, or for named heads `<stem>.<head>.png` and
+    `<stem>.<head>.overlay.png`; sub-folders of an input folder are kept below `output`.
 
     Raises InputError: a missing path, a folder without images, two images whose results would have one name.
     """
@@ -49,36 +59,44 @@ def plan_jobs(inputs: Sequence[Path], output: Path) -> list[Job]:
     jobs: list[Job] = []
     for given, image in images:
         relative = image.relative_to(given) if given.is_dir() else Path(image.name)
-        mask = output / relative.with_suffix(".png")
-        job = Job(image, mask, mask.with_suffix(".overlay.png"))
-        for target in (job.mask, job.overlay):
-            if target.resolve() in sources:
-                raise InputError(f"{image}: its result {target} would overwrite an input; choose another -o")
-            if target.resolve() in written:
-                other = written[target.resolve()]
-                raise InputError(f"{image} and {other} would both be written to {target}; run them apart")
-            written[target.resolve()] = image
-        jobs.append(job)
+        targets = tuple(_target(output / relative, head) for head in heads)
+        for path in [path for target in targets for path in (target.mask, target.overlay)]:
+            if path.resolve() in sources:
+                raise InputError(f"{image}: its result {path} would overwrite an input; choose another -o")
+            if path.resolve() in written:
+                other = written[path.resolve()]
+                raise InputError(f"{image} and {other} would both be written to {path}; run them apart")
+            written[path.resolve()] = image
+        jobs.append(Job(image, targets))
     return jobs
 
 
+def _target(image: Path, head: str) -> Target:
+    suffix = f".{head}" if head else ""
+    return Target(head, image.with_suffix(f"{suffix}.png"), image.with_suffix(f"{suffix}.overlay.png"))
+
+
 def predict_files(runner: Runner, jobs: Sequence[Job], on_image: OnCount = ignore) -> list[Prediction]:
-    """Writes mask and overlay of every image. Each file is written whole or not at all.
+    """Writes mask and overlay of every image and head. Each file is written whole or not at all.
 
     An image that cannot be read does not stop the others; InputError at the end names the first and counts them.
     """
+    num_classes = {head.name: head.num_classes for head in runner.card.heads}
     predictions: list[Prediction] = []
     failures: list[InputError] = []
     for index, job in enumerate(jobs):
         try:
-            image, mask = segment_file(runner, job.image)
+            image, masks = segment_file(runner, job.image)
         except InputError as error:
             failures.append(error)
         else:
-            write_png(job.mask, mask_to_png_values(mask, runner.card.num_classes))
-            write_png(job.overlay, overlay(image, mask))
-            values, counts = np.unique(mask, return_counts=True)
-            predictions.append(Prediction(job, {int(v): int(c) for v, c in zip(values, counts, strict=True)}))
+            for target in job.targets:
+                mask = masks[target.head]
+                write_png(target.mask, mask_to_png_values(mask, num_classes[target.head]))
+                write_png(target.overlay, overlay(image, mask))
+                values, counts = np.unique(mask, return_counts=True)
+                pixels = {int(v): int(c) for v, c in zip(values, counts, strict=True)}
+                predictions.append(Prediction(job.image, target, pixels))
         on_image(index + 1, len(jobs))
     if failures:
         count = f" ({len(failures)} of {len(jobs)} images failed, the others were written)" if len(jobs) > 1 else ""

@@ -24,14 +24,27 @@ class Recipe(BaseModel):
 class ExportRecipe(Recipe):
     """Same names and forms as the options of `segdino-deploy export`; options on the command line win."""
 
+    heads: dict[str, str] = {}  # [heads]: name = path, relative to the working directory
     size: str | None = None
     batch: str | None = None
     outputs: str | None = None
-    classes: str | None = None
+    classes: str | dict[str, str] = {}  # "a,b,c", or [classes]: head = "a,b,c"
     threshold: float | None = None
     taps: str | None = None
     mean: str | None = None
     std: str | None = None
+
+    @property
+    def head_lines(self) -> list[str]:
+        """As `--head` on the command line."""
+        return [f"{name}={path}" for name, path in self.heads.items()]
+
+    @property
+    def class_lines(self) -> list[str]:
+        """As `--classes` on the command line."""
+        if isinstance(self.classes, str):
+            return [self.classes]
+        return [f"{head}={names}" for head, names in self.classes.items()]
 
 
 class BuildRecipe(Recipe):

@@ -8,7 +8,7 @@ from segdino_deploy.benchmarks.contestants import ONNX_REFERENCE, open_contestan
 from segdino_deploy.bundle import CANARY, Bundle
 from segdino_deploy.canary import Canary
 from segdino_deploy.errors import MissingComponent, SegdinoDeployError
-from segdino_deploy.evidence import check_canary
+from segdino_deploy.evidence import check_heads
 from segdino_deploy.export.graph import INPUT
 from segdino_deploy.manifest import CanaryRecord
 from segdino_deploy.progress import OnStep, ignore
@@ -43,7 +43,7 @@ def verify_bundle(bundle: Bundle, on_step: OnStep = ignore) -> list[Verdict]:
         try:
             with open_contestant(bundle, name) as runner:
                 outputs = runner.run({INPUT: canary.image})
-            verdicts.append(Verdict(name, precision, check_canary(canary.logits, outputs, card.threshold, precision)))
+            verdicts.append(Verdict(name, precision, check_heads(canary.logits, outputs, card.thresholds, precision)))
         except MissingComponent as error:
             verdicts.append(Verdict(name, precision, None, str(error)))
         except SegdinoDeployError as error:

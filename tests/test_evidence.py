@@ -84,14 +84,14 @@ def test_probabilities_alone_can_be_checked() -> None:
 
 
 def test_canary_is_the_most_balanced_candidate() -> None:
-    def brightness(images: np.ndarray) -> np.ndarray:
-        return (images.mean(axis=-1)[:, None] - 128).astype(np.float32)  # [N, 1, H, W]
+    def brightness(images: np.ndarray) -> dict[str, np.ndarray]:
+        return {"": (images.mean(axis=-1)[:, None] - 128).astype(np.float32)}  # [N, 1, H, W]
 
-    canary = make_canary(brightness, (32, 48), 2, 0.5)
+    canary = make_canary(brightness, (32, 48), 2, {"": 0.5})
 
     assert canary.image.shape == (2, 32, 48, 3)
-    shares = [mask_from_logits(brightness(synthetic_image((32, 48), s)[None]), 0.5).mean() for s in range(4)]
-    assert abs(canary.mask[0].mean() - 0.5) == pytest.approx(min(abs(share - 0.5) for share in shares))
+    shares = [mask_from_logits(brightness(synthetic_image((32, 48), s)[None])[""], 0.5).mean() for s in range(4)]
+    assert abs(canary.mask[""][0].mean() - 0.5) == pytest.approx(min(abs(share - 0.5) for share in shares))
 
 
 def test_a_file_that_is_no_canary_is_refused(tmp_path: Path) -> None:

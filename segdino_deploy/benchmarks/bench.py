@@ -21,22 +21,25 @@ from segdino_deploy.bundle import CANARY, Bundle
 from segdino_deploy.canary import Canary
 from segdino_deploy.engines.run import Runner, run_padded
 from segdino_deploy.errors import InputError
-from segdino_deploy.evidence import mask_agreement, mask_from_outputs
+from segdino_deploy.evidence import mask_agreement, masks_from_outputs
 from segdino_deploy.export.graph import INPUT
 from segdino_deploy.machine import machine_name, usable_threads
-from segdino_deploy.manifest import ModelCard
+from segdino_deploy.manifest import HeadCard, ModelCard
 from segdino_deploy.progress import OnStage, ignore
 from segdino_deploy.segment import load_input, segment_file
+
+MasksByHead = dict[str, list[NDArray[np.uint8]]]
 
 
 @dataclass(frozen=True)
 class BenchOptions:
-    reference: Path | None = None  # the checkpoint; None: model.onnx in ONNX Runtime stands in for it
+    references: tuple[Path, ...] = ()  # a checkpoint per head; none: model.onnx in ONNX Runtime stands in for them
     backbone_weights: Path | None = None
     data: Path | None = None  # data set folder, or folder of images
     image_dir: str = "image"
     mask_dir: str = "mask"
     foreground: tuple[int, ...] | None = None
+    head: str | None = None  # whose masks the data set holds; None: the only head
     rounds: int = 20
     warmup: int = 3
     threads: int | None = None  # None: as many as this process may use
@@ -52,7 +55,8 @@ class Row(BaseModel):
     end_to_end: Latency | None  # image file to mask at source size; None without data
     times_faster: float  # than the reference, engine only, median over the rounds
     peak_memory_mib: float
-    mask_agreement: float | None  # with the reference, share of pixels over all images; None without data
+    mask_agreement: float | None  # with the reference, share of pixels over all images, worst head; None without data
+    mask_agreement_by_head: dict[str, float] = {}  # of named heads
     scores: Scores | None  # against the truth; None without masks
 
 
@@ -69,6 +73,7 @@ class BenchResult(BaseModel):
     images: int
     versions: dict[str, str]
     reference: str
+    scored_head: str = ""  # whose scores the rows hold
     rows: list[Row]
     skipped: dict[str, str]
 
@@ -81,8 +86,9 @@ def run_bench(bundle: Bundle, options: BenchOptions, on_progress: OnStage = igno
     has_masks = bool(samples) and samples[0].mask is not None
     if options.data is not None and not has_masks and (options.foreground or options.mask_dir != "mask"):
         raise InputError(f"{options.data}: has no masks in {options.mask_dir}/; name their folder with --mask-dir")
-    truths = read_truths(samples, card, options.foreground) if has_masks else []
-    contestants = open_contestants(bundle, options.reference, options.backbone_weights, threads)
+    head = choose_head(card, options.head, has_masks)
+    truths = read_truths(samples, card.input_size, head.num_classes, options.foreground) if has_masks else []
+    contestants = open_contestants(bundle, options.references, options.backbone_weights, threads)
     try:
         canary = Canary.read(bundle.file(CANARY))
         images = _inputs(samples, card, canary)
@@ -99,6 +105,7 @@ def run_bench(bundle: Bundle, options: BenchOptions, on_progress: OnStage = igno
             runner.close()
     memory = _memory(bundle, contestants, options, on_progress)
     reference = contestants.reference
+    agreements = {name: _agreements(masks[name], masks[reference]) for name in masks}
     rows = [
         Row(
             name=name,
@@ -108,8 +115,9 @@ def run_bench(bundle: Bundle, options: BenchOptions, on_progress: OnStage = igno
             end_to_end=summarise(file_ms[name], 1) if file_ms else None,
             times_faster=median_ratio(engine_ms[reference], engine_ms[name]),
             peak_memory_mib=memory[name],
-            mask_agreement=mask_agreement(np.stack(masks[name]), np.stack(masks[reference])) if masks else None,
-            scores=score(masks[name], truths, card.class_names) if truths else None,
+            mask_agreement=min(agreements[name].values()) if masks else None,
+            mask_agreement_by_head={k: v for k, v in agreements.get(name, {}).items() if k},
+            scores=score(masks[name][head.name], truths, head.class_names) if truths else None,
         )
         for name, runner in contestants.runners.items()
     ]
@@ -124,9 +132,25 @@ def run_bench(bundle: Bundle, options: BenchOptions, on_progress: OnStage = igno
         images=len(samples),
         versions=_versions(contestants),
         reference=reference,
+        scored_head=head.name if truths else "",
         rows=rows,
         skipped=contestants.skipped,
     )
+
+
+def choose_head(card: ModelCard, name: str | None, has_masks: bool) -> HeadCard:
+    """The head that masks score; the first where there are no masks. InputError: none named of several, unknown."""
+    names = ", ".join(head.name for head in card.heads)
+    if name is None:
+        if has_masks and len(card.heads) > 1:
+            raise InputError(f"--data: its masks belong to one head; name it with --head ({names})")
+        return card.heads[0]
+    if not has_masks:
+        raise InputError(f"--head: {name!r} has no masks to be scored with; name a data set that has them with --data")
+    for head in card.heads:
+        if name == head.name:
+            return head
+    raise InputError(f"--head: {name!r} is none of this model's ({names or 'one head without a name'})")
 
 
 def _inputs(samples: Sequence[Sample], card: ModelCard, canary: Canary, limit: int = 16) -> list[NDArray[np.uint8]]:
@@ -159,21 +183,26 @@ def _end_to_end_ms(
 
 def _all_masks(
     contestants: Contestants, samples: Sequence[Sample], card: ModelCard, on_progress: OnStage
-) -> dict[str, list[NDArray[np.uint8]]]:
-    masks: dict[str, list[NDArray[np.uint8]]] = {name: [] for name in contestants.runners}
+) -> dict[str, MasksByHead]:
+    masks: dict[str, MasksByHead] = {name: {head.name: [] for head in card.heads} for name in contestants.runners}
     for index, sample in enumerate(samples):
         image = load_input(sample.image, card)[None]
         for name, runner in contestants.runners.items():
-            masks[name].append(mask_from_outputs(run_padded(runner, image), card.threshold)[0])
+            for head, mask in masks_from_outputs(run_padded(runner, image), card.thresholds).items():
+                masks[name][head].append(mask[0])
         on_progress("accuracy", index + 1, len(samples))
     return masks
+
+
+def _agreements(masks: MasksByHead, reference: MasksByHead) -> dict[str, float]:
+    return {head: mask_agreement(np.stack(masks[head]), np.stack(reference[head])) for head in masks}
 
 
 def _memory(bundle: Bundle, contestants: Contestants, options: BenchOptions, on_progress: OnStage) -> dict[str, float]:
     peaks: dict[str, float] = {}
     for index, name in enumerate(contestants.runners):
-        files = [path for path in (options.reference, options.backbone_weights) if path] if name == TORCH else []
-        peaks[name] = peak_memory_mib(bundle.path, name, tuple(files))
+        files = (options.references, options.backbone_weights) if name == TORCH else ((), None)
+        peaks[name] = peak_memory_mib(bundle.path, name, *files)
         on_progress("peak memory", index + 1, len(contestants.runners))
     return peaks
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,14 +31,13 @@ class Contestants:
 def open_contestant(
     bundle: Bundle,
     name: str,
-    checkpoint: Path | None = None,
+    checkpoints: Sequence[Path] = (),
     backbone_weights: Path | None = None,
     threads: int | None = None,
 ) -> Runner:
-    """One contestant by name: `torch-fp32` (needs the checkpoint), `model.onnx`, or an engine of the bundle."""
+    """One contestant by name: `torch-fp32` (needs a checkpoint per head), `model.onnx`, or an engine of the bundle."""
     if name == TORCH:
-        assert checkpoint is not None
-        return TorchRunner(bundle.manifest.model, checkpoint, backbone_weights, threads)
+        return TorchRunner(bundle.manifest.model, checkpoints, backbone_weights, threads)
     if name == ONNX_REFERENCE:
         engine = Engine(
             file=bundle.manifest.onnx["fp32"].file,
@@ -51,11 +51,11 @@ def open_contestant(
 
 
 def open_contestants(
-    bundle: Bundle, checkpoint: Path | None, backbone_weights: Path | None, threads: int
+    bundle: Bundle, checkpoints: Sequence[Path], backbone_weights: Path | None, threads: int
 ) -> Contestants:
-    """The reference (PyTorch where the checkpoint is given, else model.onnx) and all engines that run here."""
-    reference = TORCH if checkpoint is not None else ONNX_REFERENCE
-    runners = {reference: open_contestant(bundle, reference, checkpoint, backbone_weights, threads)}
+    """The reference (PyTorch where checkpoints are given, else model.onnx) and all engines that run here."""
+    reference = TORCH if checkpoints else ONNX_REFERENCE
+    runners = {reference: open_contestant(bundle, reference, checkpoints, backbone_weights, threads)}
     skipped: dict[str, str] = {}
     for name in bundle.manifest.engines:
         try:

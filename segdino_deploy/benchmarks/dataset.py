@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from segdino_deploy.errors import InputError
 from segdino_deploy.images import list_images, read_mask, resize_mask
-from segdino_deploy.manifest import ModelCard
 
 FOREGROUND_ABOVE = 127  # of one-class masks, as training binarises them (JPEG noise)
 
@@ -84,16 +83,16 @@ def _by_stem(directory: Path) -> dict[str, Path]:
 
 
 def read_truths(
-    samples: Sequence[Sample], card: ModelCard, foreground: Sequence[int] | None = None
+    samples: Sequence[Sample], size_hw: tuple[int, int], num_classes: int, foreground: Sequence[int] | None = None
 ) -> list[NDArray[np.uint8]]:
-    """Ground truth at the model's size, one uint8 `[H, W]` per sample: class indices, 0/1 for one class.
+    """One head's ground truth at the model's size, a uint8 `[H, W]` per sample: class indices, 0/1 for one class.
 
     One class: every value above 127 is foreground, or exactly the values of `foreground`. Raises InputError where a
     one-class run has no foreground at all, or where a mask holds a class that the model does not have.
     """
     stored = [read_mask(sample.mask) for sample in samples if sample.mask is not None]
-    sized = [resize_mask(mask, card.input_size) for mask in stored]
-    if card.num_classes == 1:
+    sized = [resize_mask(mask, size_hw) for mask in stored]
+    if num_classes == 1:
         truths = [binarise(mask, foreground) for mask in sized]
         if not any(binarise(mask, foreground).any() for mask in stored):
             values = sorted({int(value) for mask in stored for value in np.unique(mask)})[:8]
@@ -102,11 +101,11 @@ def read_truths(
             raise InputError(f"no mask holds a value {what} (they hold {', '.join(map(str, values))}): {cure}")
         return truths
     if foreground is not None:
-        raise InputError(f"--foreground is for one-class models; this one has {card.num_classes} classes")
+        raise InputError(f"--foreground is for one-class models; this one has {num_classes} classes")
     for sample, mask in zip(samples, stored, strict=True):
-        if int(mask.max()) >= card.num_classes:
+        if int(mask.max()) >= num_classes:
             raise InputError(
-                f"{sample.mask}: holds the value {int(mask.max())}, the model's classes are 0 to {card.num_classes - 1}"
+                f"{sample.mask}: holds the value {int(mask.max())}, the model's classes are 0 to {num_classes - 1}"
             )
     return sized
 

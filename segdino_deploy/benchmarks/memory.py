@@ -1,14 +1,16 @@
 """Peak host memory of one contestant, measured in a process of its own.
 
-python -m segdino_deploy.benchmarks.memory BUNDLE ENGINE|torch [CHECKPOINT [BACKBONE_WEIGHTS]]
+python -m segdino_deploy.benchmarks.memory BUNDLE ENGINE|torch-fp32 [--reference FILE]... [--backbone-weights FILE]
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import resource
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from segdino_deploy.errors import SegdinoDeployError
@@ -16,9 +18,15 @@ from segdino_deploy.errors import SegdinoDeployError
 RUNS = 3
 
 
-def peak_memory_mib(bundle: Path, contestant: str, files: tuple[Path, ...] = ()) -> float:
-    """Peak resident memory in MiB of opening `contestant` (an engine's name, or `torch`) and running it a few times."""
-    command = [sys.executable, "-m", "segdino_deploy.benchmarks.memory", str(bundle), contestant, *map(str, files)]
+def peak_memory_mib(
+    bundle: Path, contestant: str, references: Sequence[Path] = (), backbone_weights: Path | None = None
+) -> float:
+    """Peak resident memory in MiB of opening `contestant` (by its name in the benchmark) and running it a few times."""
+    command = [sys.executable, "-m", "segdino_deploy.benchmarks.memory", str(bundle), contestant]
+    for path in references:
+        command += ["--reference", str(path)]
+    if backbone_weights is not None:
+        command += ["--backbone-weights", str(backbone_weights)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SegdinoDeployError(f"measuring the memory of {contestant} failed: {done.stderr.strip().splitlines()[-1]}")
@@ -42,10 +50,15 @@ def main(arguments: list[str]) -> None:
     from segdino_deploy.bundle import CANARY, Bundle
     from segdino_deploy.canary import Canary
 
-    bundle = Bundle.open(arguments[0])
-    checkpoint, backbone_weights = ([Path(argument) for argument in arguments[2:]] + [None, None])[:2]
+    parser = argparse.ArgumentParser()
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("contestant")
+    parser.add_argument("--reference", type=Path, action="append", default=[])
+    parser.add_argument("--backbone-weights", type=Path)
+    given = parser.parse_args(arguments)
+    bundle = Bundle.open(given.bundle)
     image = Canary.read(bundle.file(CANARY)).image
-    with open_contestant(bundle, arguments[1], checkpoint, backbone_weights) as runner:
+    with open_contestant(bundle, given.contestant, given.reference, given.backbone_weights) as runner:
         for _ in range(RUNS):
             runner.run({"image": image})
     sys.stdout.write(json.dumps({"peak_mib": round(_own_peak_mib(), 1)}))

@@ -6,9 +6,11 @@ python -m segdino_deploy.benchmarks.report benchmarks/results > benchmarks/RESUL
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from segdino_deploy.benchmarks.bench import BenchResult, Row
+from segdino_deploy.benchmarks.contestants import TORCH
 
 ABSENT = "-"
 
@@ -22,7 +24,8 @@ def columns(result: BenchResult) -> list[str]:
     if result.rows[0].scores is not None:
         names += ["Dice", "IoU", "HD95 px"]
     if result.images:
-        names += ["same pixels as reference"]
+        heads = list(result.rows[0].mask_agreement_by_head)
+        names += [f"same pixels as reference, {head}" for head in heads] or ["same pixels as reference"]
     return names
 
 
@@ -39,7 +42,8 @@ def cells(row: Row, result: BenchResult) -> list[str]:
         dropped = f" ({row.scores.hd95_infinite} inf)" if row.scores.hd95_infinite else ""
         values += [f"{row.scores.dice:.4f}", f"{row.scores.iou:.4f}", distance + dropped]
     if result.images:
-        values.append(ABSENT if row.mask_agreement is None else f"{row.mask_agreement:.5f}")
+        shares: Iterable[float | None] = row.mask_agreement_by_head.values() or [row.mask_agreement]
+        values += [ABSENT if share is None else f"{share:.5f}" for share in shares]
     return values
 
 
@@ -47,10 +51,14 @@ def caption(result: BenchResult) -> str:
     """What was measured, on what, in one paragraph."""
     height, width = result.model.input_size
     data = f"{result.images} images" if result.images else "the canary"
+    reference = result.reference
+    if reference == TORCH and len(result.model.heads) > 1:
+        reference += " (one whole model per head, one after the other)"
+    scored = f"; scores of the head {result.scored_head}" if result.scored_head else ""
     return (
-        f"{result.model.family}, ViT width {result.model.backbone.embed_dim}, {height}x{width}, batch {result.batch}, "
+        f"{result.model.summary}, ViT width {result.model.backbone.embed_dim}, {height}x{width}, batch {result.batch}, "
         f"{data}; {result.machine}, {result.threads} threads; {result.rounds} interleaved rounds after {result.warmup} "
-        f"to warm up; x reference: times faster than {result.reference}, median over the rounds."
+        f"to warm up; x reference: times faster than {reference}, median over the rounds{scored}."
     )
 
 

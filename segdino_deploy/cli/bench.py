@@ -14,9 +14,10 @@ from segdino_deploy.cli.console import Progress, print_json, print_line, print_t
 def command(
     bundle: BundleArgument = None,
     reference: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
-            metavar="CHECKPOINT", help="The exported checkpoint: adds PyTorch. Default: model.onnx stands in."
+            metavar="CHECKPOINT",
+            help="The exported checkpoint, of each head: adds PyTorch. Default: model.onnx stands in.",
         ),
     ] = None,
     backbone_weights: Annotated[
@@ -24,6 +25,9 @@ def command(
     ] = None,
     data: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Data set folder (image/, mask/) or folder of images.")
+    ] = None,
+    head: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Whose masks --data holds, where the model has several heads.")
     ] = None,
     foreground: Annotated[
         str | None, typer.Option(metavar="V,W", help="Mask values that are foreground, one class. Default: above 127.")
@@ -46,12 +50,13 @@ def command(
 
     opened = Bundle.open(bundle_path(bundle))
     options = BenchOptions(
-        reference=reference,
+        references=tuple(reference or ()),
         backbone_weights=backbone_weights,
         data=data,
         image_dir=image_dir,
         mask_dir=mask_dir,
         foreground=parse_integers("--foreground", foreground),
+        head=head,
         rounds=rounds,
         warmup=warmup,
         threads=threads,

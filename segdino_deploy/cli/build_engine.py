@@ -78,5 +78,7 @@ def describe(engine: object) -> str:
     inside += f"{note}, " if note else ""
     if engine.canary is None:
         return f"{inside}canary not run: this machine cannot run {engine.backend} engines"
-    agreement = f"same class in {100 * engine.canary.mask_agreement:.3f}% of the canary's pixels"
+    records = engine.canary.heads or [engine.canary]
+    shares = ", ".join(f"{record.head} {100 * record.mask_agreement:.3f}%".lstrip() for record in records)
+    agreement = f"same class in {shares} of the canary's pixels"
     return f"{inside}canary passed, {agreement}"

@@ -12,9 +12,16 @@ from segdino_deploy.cli.console import Progress, print_json, print_line
 
 
 def command(
-    checkpoint: Annotated[Path, typer.Argument(help="SegDINO checkpoint of any family: .pth or .safetensors.")],
+    checkpoint: Annotated[
+        Path | None, typer.Argument(help="SegDINO checkpoint of any family: .pth or .safetensors.")
+    ] = None,
+    head: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=PATH", help="Instead of CHECKPOINT, once per head: heads that share a backbone."),
+    ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="BUNDLE", help="Default: CHECKPOINT's name with .segdino.")
+        Path | None,
+        typer.Option("-o", "--output", metavar="BUNDLE", help="Default: CHECKPOINT's or the heads' names, .segdino."),
     ] = None,
     size: Annotated[
         str | None, typer.Option(metavar="HxW|S", help="Input size, multiples of 16. Default: 256.")
@@ -25,7 +32,10 @@ def command(
     outputs: Annotated[
         str | None, typer.Option(metavar="NAMES", help="Of mask,probability,logits. Default: mask.")
     ] = None,
-    classes: Annotated[str | None, typer.Option(metavar="A,B,C", help="Names of the classes, in order.")] = None,
+    classes: Annotated[
+        list[str] | None,
+        typer.Option(metavar="A,B,C", help="Names of the classes, in order; with --head HEAD=A,B,C, once per head."),
+    ] = None,
     threshold: Annotated[
         float | None, typer.Option(metavar="T", help="Probability of a one-class mask. Default: 0.5.")
     ] = None,
@@ -45,10 +55,11 @@ def command(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Trace a checkpoint to ONNX, with proof, into a bundle.
+    """Trace a checkpoint, or several heads on one backbone, to ONNX, with proof, into a bundle.
 
     The ONNX model is checked against PyTorch before anything is written.
     """
+    from segdino_deploy.export.heads import choose_sources
     from segdino_deploy.export.options import (
         ExportOptions,
         parse_batch,
@@ -60,42 +71,48 @@ def command(
     from segdino_deploy.requirements import require_module
 
     base = ExportRecipe() if recipe is None else read_recipe(recipe, ExportRecipe)
-    names = classes or base.classes
+    sources = choose_sources(
+        checkpoint, head or base.head_lines, classes or base.class_lines, parse_integers("--taps", taps or base.taps)
+    )
     chosen_threshold = threshold if threshold is not None else base.threshold
     defaults = ExportOptions()
     options = ExportOptions(
         input_size=parse_size(size or base.size or "256"),
         batch=parse_batch(batch or base.batch or "1"),
         outputs=parse_outputs(outputs or base.outputs or "mask"),
-        class_names=tuple(name.strip() for name in names.split(",")) if names else None,
         threshold=defaults.threshold if chosen_threshold is None else chosen_threshold,
         mean=parse_triple("--mean", mean or base.mean) or defaults.mean,
         std=parse_triple("--std", std or base.std) or defaults.std,
     )
     for module in ("torch", "onnxscript", "onnxsim"):
         require_module(module, "exporting", extra="export")
-    from segdino_deploy.export.pipeline import export_model
+    from segdino_deploy.export.pipeline import export_sources
 
-    bundle_path = output or Path(checkpoint.name).with_suffix(".segdino")
+    bundle_path = output or Path(("-".join(sources) or sources[""].checkpoint.stem) + ".segdino")
     with Progress() as progress:
-        bundle = export_model(
-            checkpoint,
-            bundle_path,
-            options,
-            taps=parse_integers("--taps", taps or base.taps),
-            backbone_weights=backbone_weights,
-            on_step=progress.step,
-        )
+        bundle = export_sources(sources, bundle_path, options, backbone_weights, progress.step)
     manifest = bundle.manifest
     if as_json:
         print_json({"bundle": str(bundle_path), **manifest.model_dump(mode="json")})
         return
     card, record = manifest.model, manifest.onnx["fp32"]
     height, width = card.input_size
-    print_line(f"{bundle_path}: {card.family}, {card.num_classes} class(es), {height}x{width}, {record.nodes} nodes")
+    heads = ", ".join(f"{_whose(h.name)}{h.family}, {h.num_classes} class(es)" for h in card.heads)
+    print_line(f"{bundle_path}: {heads}, {height}x{width}, {record.nodes} nodes")
     for parity in record.parity:
         print_line(
-            f"  ONNX Runtime against PyTorch, {parity.images} images: relative error {parity.relative_error:.1e} "
-            f"(allowed {parity.tolerance:.0e}), same class in {100 * parity.mask_agreement:.3f}% of pixels"
+            f"  {_whose(parity.head)}ONNX Runtime against PyTorch, {parity.images} images: relative error "
+            f"{parity.relative_error:.1e} (allowed {parity.tolerance:.0e}), same class in "
+            f"{100 * parity.mask_agreement:.3f}% of pixels"
+        )
+    other = [f"{h.name} with {h.resize_filter}" for h in card.heads if h.resize_filter != card.resize_filter]
+    if other:
+        print_line(
+            f"note: images are resized {card.resize_filter}, as {card.heads[0].name} was trained; "
+            f"{', '.join(other)}: masks may differ a little from those of its own export"
         )
     print_line(f"next: segdino-deploy build-engine {bundle_path} --fp16")
+
+
+def _whose(head: str) -> str:
+    return f"{head}: " if head else ""

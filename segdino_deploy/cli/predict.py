@@ -23,21 +23,28 @@ def command(
 ) -> None:
     """Segment images: masks and overlays.
 
-    Writes <stem>.png (the mask at source size) and <stem>.overlay.png; sub-folders are kept.
+    Writes <stem>.png (the mask at source size) and <stem>.overlay.png, for named heads <stem>.<head>.png and
+    <stem>.<head>.overlay.png; sub-folders are kept.
     """
     from segdino_deploy.engines.run import open_engine
     from segdino_deploy.predict import plan_jobs, predict_files
 
-    jobs = plan_jobs(inputs, output)
     with open_engine(bundle, precision=precision, backend=backend) as runner, Progress() as progress:
+        heads = runner.card.heads
+        jobs = plan_jobs(inputs, output, [head.name for head in heads])
         predictions = predict_files(runner, jobs, progress.images)
         engine = f"{runner.backend} {runner.precision} on {runner.device}"
-        class_names = runner.card.class_names
     if as_json:
         rows = [
-            {"image": str(p.job.image), "mask": str(p.job.mask), "overlay": str(p.job.overlay), "pixels": p.pixels}
+            {
+                "image": str(p.image),
+                "head": p.target.head,
+                "mask": str(p.target.mask),
+                "overlay": str(p.target.overlay),
+                "pixels": p.pixels,
+            }
             for p in predictions
         ]
-        print_json({"engine": engine, "class_names": class_names, "images": rows})
+        print_json({"engine": engine, "class_names": {h.name: h.class_names for h in heads}, "images": rows})
         return
-    print_line(f"{len(predictions)} image(s) segmented by {engine}: masks and overlays in {output}")
+    print_line(f"{len(jobs)} image(s) segmented by {engine}: masks and overlays in {output}")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from segdino_deploy.cli.arguments import BundleArgument, JsonOption, bundle_path
 from segdino_deploy.cli.console import Progress, print_json, print_table
 from segdino_deploy.errors import CheckFailed
+
+if TYPE_CHECKING:
+    from segdino_deploy.manifest import CanaryRecord
 
 
 def command(bundle: BundleArgument = None, as_json: JsonOption = False) -> None:
@@ -35,12 +40,18 @@ def command(bundle: BundleArgument = None, as_json: JsonOption = False) -> None:
         for v in verdicts:
             if v.record is None:
                 rows.append([v.name, v.precision, "not run here", "-", v.reason])
-            else:
-                state = "passed" if v.record.passed else "FAILED"
-                rows.append([v.name, v.precision, state, f"{100 * v.record.mask_agreement:.3f}%", v.record.detail])
+            for record in _by_head(v.record):
+                name = f"{v.name} {record.head}".rstrip()
+                state = "passed" if record.passed else "FAILED"
+                rows.append([name, v.precision, state, f"{100 * record.mask_agreement:.3f}%", record.detail])
         print_table(["engine", "precision", "canary", "same pixels", "detail"], rows)
     failed = [v.name for v in verdicts if v.failed]
     if failed:
         raise CheckFailed(
             f"{opened.path}: the canary failed on {', '.join(failed)}; rebuild with segdino-deploy build-engine"
         )
+
+
+def _by_head(record: CanaryRecord | None) -> list[CanaryRecord]:
+    """A line per named head, else one for the engine."""
+    return [] if record is None else record.heads or [record]

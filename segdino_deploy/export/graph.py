@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from segdino_deploy.manifest import ModelCard
 
 CARD_KEY = "segdino_deploy.card"  # of the ONNX metadata: the model's card as JSON
 INPUT = "image"
-LOGITS = "logits"  # in every graph, output or not, a float32 value has this name
+LOGITS = "logits"  # in every graph, output or not, a float32 value of each head: `logits`, or `<head>.logits`
 WEIGHT_PRODUCTS = ("MatMul", "Gemm", "Conv", "ConvTranspose")
 
 
@@ -88,9 +89,17 @@ def add_output(model: onnx.ModelProto, name: str, elem_type: int) -> onnx.ModelP
     return result
 
 
+def logits_of_heads(model: onnx.ModelProto) -> list[str]:
+    """Names of the heads' logits in the graph, outputs or not, in graph order."""
+    values = [name for node in model.graph.node for name in node.output]
+    return [name for name in values if re.fullmatch(rf"([A-Za-z][\w-]*\.)?{LOGITS}", name)]
+
+
 def with_logits(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with `logits` among its outputs, for checking: deployed models often have the mask only."""
-    return add_output(model, LOGITS, TensorProto.FLOAT)
+    """The model with all logits among its outputs, for checking: deployed models often have masks only."""
+    for name in logits_of_heads(model):
+        model = add_output(model, name, TensorProto.FLOAT)
+    return model
 
 
 def value_types(model: onnx.ModelProto) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import onnx
@@ -10,17 +10,18 @@ from numpy import float32, uint8
 from numpy.typing import NDArray
 
 from segdino_deploy import __version__
-from segdino_deploy.atomic import sha256_of
 from segdino_deploy.bundle import CANARY, Bundle, check_target
 from segdino_deploy.canary import make_canary
 from segdino_deploy.errors import InputError
 from segdino_deploy.evidence import require
+from segdino_deploy.export.card import make_card
 from segdino_deploy.export.graph import select_outputs, with_card
-from segdino_deploy.export.options import MAX_CLASSES, RESIZE_FILTER, ExportOptions
+from segdino_deploy.export.heads import HeadSource, check_head_name
+from segdino_deploy.export.options import ExportOptions
 from segdino_deploy.export.trace import trace
 from segdino_deploy.export.verify import measure_parity
-from segdino_deploy.manifest import BackboneCard, CheckpointCard, Manifest, ModelCard
-from segdino_deploy.model.checkpoint import load_segdino
+from segdino_deploy.manifest import OUTPUTS, Manifest, ModelCard, output_name
+from segdino_deploy.model.joint import load_models
 from segdino_deploy.model.reference import reference_logits
 from segdino_deploy.model.segdino import SegDINO
 from segdino_deploy.progress import OnStep, ignore
@@ -43,80 +44,70 @@ def export_model(
     `on_step` is told what is being done. Raises InputError (checkpoint, options, place) or CheckFailed (parity, graph);
     in both cases nothing is written and an older bundle at this place stays as it was.
     """
-    checkpoint, bundle = Path(checkpoint), Path(bundle)
+    source = HeadSource(Path(checkpoint), options.class_names, None if taps is None else tuple(taps))
+    return export_sources({"": source}, Path(bundle), options, backbone_weights, on_step)
+
+
+def export_heads(
+    heads: Mapping[str, str | Path | HeadSource],
+    bundle: str | Path,
+    options: ExportOptions = ExportOptions(),
+    *,
+    backbone_weights: str | Path | None = None,
+    on_step: OnStep = ignore,
+) -> Bundle:
+    """Exports several checkpoints that share their backbone as one model: `{"polyp": "a.pth", "lesion": "b.pth"}`.
+
+    The outputs are `polyp.mask`, `lesion.mask` and so on; a `HeadSource` gives a head its own class names and taps.
+    `options` hold for all heads, `backbone_weights` for heads whose files have no backbone. Raises as `export_model`,
+    and InputError for head or class names that clash and for backbones that differ.
+    """
+    if not heads:
+        raise InputError("export_heads: name at least one head")
+    if options.class_names is not None:
+        raise InputError("export_heads: class names belong to a head: HeadSource(checkpoint, class_names)")
+    sources = {
+        check_head_name(name): given if isinstance(given, HeadSource) else HeadSource(Path(given))
+        for name, given in heads.items()
+    }
+    return export_sources(sources, Path(bundle), options, backbone_weights, on_step)
+
+
+def export_sources(
+    sources: Mapping[str, HeadSource],
+    bundle: Path,
+    options: ExportOptions,
+    backbone_weights: str | Path | None = None,
+    on_step: OnStep = ignore,
+) -> Bundle:
+    """What `export_model` (one source, its name empty) and `export_heads` share."""
     check_target(bundle)
-    on_step("loading the checkpoint")
-    model = load_segdino(checkpoint, taps=taps, backbone_weights=backbone_weights)
-    card = make_card(model, checkpoint, options, None if backbone_weights is None else Path(backbone_weights))
+    on_step("loading the checkpoint" if len(sources) == 1 else "loading the checkpoints")
+    files = {name: source.checkpoint for name, source in sources.items()}
+    models = load_models(files, {name: source.taps for name, source in sources.items()}, backbone_weights)
+    card = make_card(models, sources, options, None if backbone_weights is None else Path(backbone_weights))
 
     on_step("making the canary")
 
-    def reference(images: NDArray[uint8]) -> NDArray[float32]:
-        return reference_logits(model, images, card.mean, card.std)
+    def reference(images: NDArray[uint8]) -> dict[str, NDArray[float32]]:
+        return reference_logits(models, images, card.mean, card.std)
 
-    canary = make_canary(reference, card.input_size, card.batch.min, card.threshold)
+    canary = make_canary(reference, card.input_size, card.batch.min, card.thresholds)
     on_step("tracing to ONNX")
-    full = trace_model(model, card)
+    full = trace_models(models, card)
     on_step("checking ONNX Runtime against PyTorch")
-    records = [require(r) for r in measure_parity(full, "fp32", canary, card.threshold, reference, card.batch.max)]
+    records = [require(r) for r in measure_parity(full, "fp32", canary, card.thresholds, reference, card.batch.max)]
     on_step("writing the bundle")
-    deployed = with_card(select_outputs(full, card.outputs), card)
+    deployed = with_card(select_outputs(full, card.output_names), card)
     record = typed_model_record(deployed, FP32_FILE, "fp32", parity=records)
     manifest = Manifest(tool_version=__version__, model=card, onnx={"fp32": record})
-    files = {FP32_FILE: deployed.SerializeToString(deterministic=True), CANARY: canary.to_bytes()}
-    return Bundle.create(bundle, manifest, files)
+    content = {FP32_FILE: deployed.SerializeToString(deterministic=True), CANARY: canary.to_bytes()}
+    return Bundle.create(bundle, manifest, content)
 
 
-def trace_model(model: SegDINO, card: ModelCard) -> onnx.ModelProto:
-    """The exported graph of a loaded model with all three outputs."""
+def trace_models(models: Mapping[str, SegDINO], card: ModelCard) -> onnx.ModelProto:
+    """The exported graph of loaded models, by head name, with all three outputs of each."""
     from segdino_deploy.export.fold import FoldedSegDINO
 
-    folded = FoldedSegDINO(model, card.input_size, card.mean, card.std, card.threshold).eval()
-    return trace(folded, card.batch)
-
-
-def make_card(
-    model: SegDINO, checkpoint: Path, options: ExportOptions, backbone_weights: Path | None = None
-) -> ModelCard:
-    """The model's card. InputError where the class names do not fit."""
-    config = model.backbone.config
-    if model.num_classes > MAX_CLASSES:
-        raise InputError(f"{checkpoint}: {model.num_classes} classes; a uint8 mask holds {MAX_CLASSES} at most")
-    weights_hash = None if backbone_weights is None else sha256_of(backbone_weights)
-    return ModelCard(
-        family=model.family,
-        num_classes=model.num_classes,
-        class_names=_class_names(options.class_names, model.num_classes),
-        input_size=options.input_size,
-        batch=options.batch,
-        outputs=list(options.outputs),
-        threshold=options.threshold,
-        mean=options.mean,
-        std=options.std,
-        resize_filter=RESIZE_FILTER[model.family],
-        taps=model.taps,
-        backbone=BackboneCard(
-            embed_dim=config.embed_dim,
-            depth=config.depth,
-            num_heads=config.num_heads,
-            ffn=config.ffn,
-            ffn_hidden_dim=config.ffn_hidden_dim,
-            num_registers=config.num_registers,
-        ),
-        checkpoint=CheckpointCard(
-            name=checkpoint.name,
-            sha256=sha256_of(checkpoint),
-            backbone_weights_name=None if backbone_weights is None else backbone_weights.name,
-            backbone_weights_sha256=weights_hash,
-        ),
-    )
-
-
-def _class_names(names: tuple[str, ...] | None, num_classes: int) -> list[str]:
-    if names is None:
-        return ["foreground"] if num_classes == 1 else [f"class_{index}" for index in range(num_classes)]
-    if len(names) != num_classes:
-        raise InputError(f"--classes: {len(names)} names given, the checkpoint has {num_classes} classes")
-    if len(set(names)) != len(names):
-        raise InputError("--classes: each name once")
-    return list(names)
+    folded = FoldedSegDINO(models, card.input_size, card.mean, card.std, card.thresholds).eval()
+    return trace(folded, card.batch, [output_name(head.name, kind) for head in card.heads for kind in OUTPUTS])

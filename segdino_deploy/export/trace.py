@@ -1,4 +1,6 @@
-"""From the folded module to an ONNX model that keeps the contract: `image` in, `mask`, `probability`, `logits` out."""
+"""From the folded module to an ONNX model that keeps the contract: `image` in; per head `mask`, `probability` and
+`logits` out.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import onnx
 import torch
@@ -14,7 +16,7 @@ import torch
 from segdino_deploy.errors import CheckFailed, InputError, one_line
 from segdino_deploy.export.fold import FoldedSegDINO
 from segdino_deploy.export.graph import INPUT
-from segdino_deploy.manifest import OUTPUTS, BatchRange
+from segdino_deploy.manifest import BatchRange
 
 OPSET = 20  # LayerNormalization and Gelu are single operators; TensorRT 10.3 on reads it
 PROTOBUF_LIMIT_BYTES = 2**31 - 1
@@ -23,8 +25,8 @@ SKIPPED_OPTIMIZERS = ["fuse_matmul_add_bias_into_gemm", "fuse_matmul_add_bias_in
 DYNAMIC_SHAPE_OPERATORS = ("If", "Loop", "Tile", "Shape", "NonZero")
 
 
-def trace(module: FoldedSegDINO, batch: BatchRange) -> onnx.ModelProto:
-    """Exports with all three outputs, simplifies and checks.
+def trace(module: FoldedSegDINO, batch: BatchRange, output_names: Sequence[str]) -> onnx.ModelProto:
+    """Exports with all outputs of the module (`output_names`, in its order), simplifies and checks.
 
     The batch is a constant where `batch.is_fixed`, else the symbolic dimension `N`. Raises CheckFailed where the
     checker refuses the graph or where an operator is left that a static graph must not have.
@@ -45,7 +47,7 @@ def trace(module: FoldedSegDINO, batch: BatchRange) -> onnx.ModelProto:
             dynamo=True,
             opset_version=OPSET,
             input_names=[INPUT],
-            output_names=list(OUTPUTS),
+            output_names=list(output_names),
             dynamic_shapes=dynamic_shapes,
             verbose=False,
         )

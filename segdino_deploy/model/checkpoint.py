@@ -128,8 +128,14 @@ def load_segdino(
     `backbone_weights`: the backbone's own file (upstream's, transformers' or timm's naming) for head-only checkpoints.
     Raises InputError, one line, for whatever does not fit exactly.
     """
-    path = Path(path)
-    checkpoint = read_checkpoint(path)
+    return assemble(read_checkpoint(Path(path)), taps, backbone_weights).to(map_location)
+
+
+def assemble(
+    checkpoint: Checkpoint, taps: Sequence[int] | None = None, backbone_weights: str | Path | None = None
+) -> SegDINO:
+    """The model of a checkpoint that was read: `load_segdino` without the reading."""
+    path = checkpoint.path
     num_heads = None
     backbone = checkpoint.backbone
     if backbone_weights is not None:
@@ -150,7 +156,7 @@ def load_segdino(
         load_strictly(model.head, head, family.prefix, family)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    return model.to(map_location).eval().requires_grad_(False)
+    return model.eval().requires_grad_(False)
 
 
 def _read_backbone(path: Path) -> tuple[dict[str, Tensor], int | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -113,13 +113,14 @@ def describe_nearest(head_keys: set[str]) -> str:
     missing, extra = sorted(expected - head_keys), sorted(head_keys - expected)
     parts = [f"the nearest is {nearest.name}"]
     if missing:
-        parts.append(f"of which the file lacks {_first(missing)}")
+        parts.append(f"of which the file lacks {name_first(missing)}")
     if extra:
-        parts.append(f"the file has {_first(extra)} which {nearest.name} does not know")
+        parts.append(f"the file has {name_first(extra)} which {nearest.name} does not know")
     return "; ".join(parts)
 
 
-def _first(keys: list[str], count: int = 3) -> str:
+def name_first(keys: Sequence[str], count: int = 3) -> str:
+    """`a, b, c and 4 more`."""
     rest = f" and {len(keys) - count} more" if len(keys) > count else ""
     return ", ".join(keys[:count]) + rest
 

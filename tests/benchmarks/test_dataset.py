@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from segdino_deploy import Bundle
 from segdino_deploy.benchmarks.dataset import find_samples, read_truths
 from segdino_deploy.errors import InputError
-from segdino_deploy.manifest import ModelCard
+
+SIZE = (64, 96)  # of the model: H, W
 
 
 def save(path: Path, value: int = 0, mode: type = np.uint8) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((8, 8), value, mode)).save(path)
-
-
-@pytest.fixture
-def one_class(exported: Callable[[str], Path]) -> ModelCard:
-    return Bundle.open(exported("v1_convt")).manifest.model
-
-
-@pytest.fixture
-def three_classes(exported: Callable[[str], Path]) -> ModelCard:
-    return Bundle.open(exported("v2_3class_sat")).manifest.model
 
 
 def test_images_and_masks_are_paired_by_stem_whatever_their_format(tmp_path: Path) -> None:
@@ -89,38 +78,36 @@ def test_two_images_of_one_stem_and_an_empty_folder(tmp_path: Path) -> None:
         find_samples(tmp_path / "empty")
 
 
-def test_one_class_foreground_is_above_127(one_class: ModelCard, tmp_path: Path) -> None:
+def test_one_class_foreground_is_above_127(tmp_path: Path) -> None:
     for stem, value in (("a", 127), ("b", 128)):
         save(tmp_path / "image" / f"{stem}.png")
         save(tmp_path / "mask" / f"{stem}.png", value)
 
-    truths = read_truths(find_samples(tmp_path), one_class)
+    truths = read_truths(find_samples(tmp_path), SIZE, 1)
 
     assert [int(truth.max()) for truth in truths] == [0, 1]
-    assert truths[0].shape == one_class.input_size
+    assert truths[0].shape == SIZE
 
 
-def test_class_indices_for_one_class_are_refused_with_the_cure_and_scored_with_it(
-    one_class: ModelCard, tmp_path: Path
-) -> None:
+def test_class_indices_for_one_class_are_refused_with_the_cure_and_scored_with_it(tmp_path: Path) -> None:
     for stem, value in (("a", 1), ("b", 2)):
         save(tmp_path / "image" / f"{stem}.png")
         save(tmp_path / "mask" / f"{stem}.png", value)
     samples = find_samples(tmp_path)
 
     with pytest.raises(InputError, match=r"no mask holds a value above 127 \(they hold 1, 2\).*--foreground"):
-        read_truths(samples, one_class)
+        read_truths(samples, SIZE, 1)
     with pytest.raises(InputError, match="equal to 7"):
-        read_truths(samples, one_class, foreground=(7,))
-    assert [int(t.max()) for t in read_truths(samples, one_class, foreground=(2,))] == [0, 1]
-    assert [int(t.max()) for t in read_truths(samples, one_class, foreground=(1, 2))] == [1, 1]
+        read_truths(samples, SIZE, 1, foreground=(7,))
+    assert [int(t.max()) for t in read_truths(samples, SIZE, 1, foreground=(2,))] == [0, 1]
+    assert [int(t.max()) for t in read_truths(samples, SIZE, 1, foreground=(1, 2))] == [1, 1]
 
 
-def test_a_class_the_model_does_not_have_names_the_file(three_classes: ModelCard, tmp_path: Path) -> None:
+def test_a_class_the_model_does_not_have_names_the_file(tmp_path: Path) -> None:
     save(tmp_path / "image" / "a.png")
     save(tmp_path / "mask" / "a.png", 3)
 
     with pytest.raises(InputError, match=r"a\.png: holds the value 3, the model's classes are 0 to 2"):
-        read_truths(find_samples(tmp_path), three_classes)
+        read_truths(find_samples(tmp_path), SIZE, 3)
     with pytest.raises(InputError, match="one-class models"):
-        read_truths(find_samples(tmp_path), three_classes, foreground=(1,))
+        read_truths(find_samples(tmp_path), SIZE, 3, foreground=(1,))

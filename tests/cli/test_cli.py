@@ -79,7 +79,7 @@ def test_the_whole_path_by_commands(cli: Cli, tmp_path: Path, monkeypatch: pytes
 
     assert cli("verify").code == 0
     described = cli("inspect", "v1_convt.segdino", "--json")
-    assert json.loads(described.stdout)["model"]["class_names"] == ["polyp"]
+    assert json.loads(described.stdout)["model"]["heads"][0]["class_names"] == ["polyp"]
 
 
 def test_predict_keeps_sub_folders_and_source_sizes(cli: Cli, bundle_copy: Copy, tmp_path: Path) -> None:
@@ -117,6 +117,7 @@ def test_one_unreadable_image_does_not_stop_the_others(cli: Cli, bundle_copy: Co
 
 def test_predict_refuses_to_overwrite_its_input_or_itself(cli: Cli, bundle_copy: Copy, tmp_path: Path) -> None:
     bundle = bundle_copy()
+    cli("build-engine", bundle.path, "--fp32", "--backend", "onnxruntime")
     image = tmp_path / "a.png"
     shutil.copy(EXAMPLE / "test" / "image" / "axial_086.png", image)
     Image.open(image).convert("RGB").save(tmp_path / "a.jpg")
@@ -196,7 +197,7 @@ BAD_LINES: dict[str, tuple[list[object], int]] = {
     "nowhere.segdino: no such bundle": (["verify", "nowhere.segdino"], 2),
     "no bundle in": (["bench"], 2),
     "No such option": (["bench", "--fast"], 2),
-    "Missing argument": (["export"], 2),
+    "name a CHECKPOINT": (["export"], 2),
     "No such command": (["exprot"], 2),
     "r.toml: no such recipe": (["export", GOLDEN / "v2.pth", "--recipe", "r.toml"], 2),
 }
@@ -236,7 +237,10 @@ def test_recipes_are_read_and_unknown_keys_refused(cli: Cli, tmp_path: Path, mon
     result = cli("export", GOLDEN / "v1_paper.pth", "--recipe", "e.toml", "--size", "48", "-o", "b.segdino", "--json")
 
     card = json.loads(result.stdout)["model"]
-    assert (card["input_size"], card["outputs"]) == ([48, 48], ["mask", "logits"])  # the line wins over the recipe
+    assert (card["input_size"], card["heads"][0]["outputs"]) == (
+        [48, 48],
+        ["mask", "logits"],
+    )  # the line wins over the recipe
     (tmp_path / "e.toml").write_text("sise = 32\n")
     assert "e.toml: sise" in cli("export", GOLDEN / "v1_paper.pth", "--recipe", "e.toml").error
 
@@ -249,7 +253,7 @@ def test_a_second_export_replaces_the_bundle_and_its_engines(cli: Cli, bundle_co
 
     assert result.code == 0
     manifest = Bundle.open(path).manifest
-    assert (manifest.model.family, manifest.engines) == ("v1_paper", {})
+    assert (manifest.model.summary, manifest.engines) == ("v1_paper", {})
     assert not (path / "engines" / "onnxruntime-fp32.onnx").exists()
 
 

@@ -35,7 +35,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 @pytest.fixture(params=BACKENDS)
 def runner(request: pytest.FixtureRequest, bundle: Bundle) -> Iterator[Runner]:
     if request.param == "torch":
-        opened: Runner = TorchRunner(bundle.manifest.model, GOLDEN / "v2_3class_sat.pth")
+        opened: Runner = TorchRunner(bundle.manifest.model, [GOLDEN / "v2_3class_sat.pth"])
     else:
         opened = open_in_bundle(bundle, bundle.manifest.engines[f"{request.param}-fp32"])
     with opened:
@@ -95,7 +95,7 @@ def test_any_number_of_images_is_split_and_filled_up(count: int, runner: Runner)
 
 def test_reference_refuses_another_checkpoint(bundle: Bundle) -> None:
     with pytest.raises(InputError, match="not the file this bundle was exported from"):
-        TorchRunner(bundle.manifest.model, GOLDEN / "v2.pth")
+        TorchRunner(bundle.manifest.model, [GOLDEN / "v2.pth"])
 
 
 def test_an_engine_asked_for_by_name_is_never_replaced(bundle: Bundle) -> None:

@@ -19,7 +19,7 @@ def test_golden_checkpoints_load_without_a_hint(golden: Golden) -> None:
 
 
 def test_logits_equal_upstreams(golden: Golden) -> None:
-    logits = reference_logits(load_segdino(golden.checkpoint), golden.image, IMAGENET_MEAN, IMAGENET_STD)
+    logits = reference_logits({"": load_segdino(golden.checkpoint)}, golden.image, IMAGENET_MEAN, IMAGENET_STD)[""]
 
     allowed = 1e-5 * max(1.0, float(np.abs(golden.logits).max()))
     np.testing.assert_allclose(logits, golden.logits, rtol=0, atol=allowed)

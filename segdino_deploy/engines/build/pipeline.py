@@ -18,7 +18,7 @@ from segdino_deploy.engines.build.contract import Backend, BuildRequest, BuiltEn
 from segdino_deploy.engines.precision.typed import make_typed_model
 from segdino_deploy.engines.run import RUNNERS
 from segdino_deploy.errors import CheckFailed, InputError, MissingComponent
-from segdino_deploy.evidence import check_canary
+from segdino_deploy.evidence import check_heads
 from segdino_deploy.export.graph import INPUT
 from segdino_deploy.manifest import CanaryRecord, Engine, Manifest, Precision
 from segdino_deploy.progress import OnCount, OnStep, ignore
@@ -147,7 +147,7 @@ def _describe(built: BuiltEngine, request: BuildRequest, backend: str, source: s
 def _run_canary(engine: Engine, built: BuiltEngine, request: BuildRequest) -> CanaryRecord:
     with RUNNERS[engine.backend](request.card, engine, built.file, None) as runner:
         outputs = runner.run({INPUT: request.canary.image})
-    record = check_canary(request.canary.logits, outputs, request.card.threshold, request.precision)
+    record = check_heads(request.canary.logits, outputs, request.card.thresholds, request.precision)
     if not record.passed:
         raise CheckFailed(f"{request.name}: the engine fails its canary ({record.detail}); nothing was replaced")
     return record

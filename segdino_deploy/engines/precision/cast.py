@@ -4,8 +4,8 @@ TensorRT 11 knows strongly typed networks only, and the same file works on Tenso
 - Softmax and InstanceNormalization (their sums lose or overflow in 16 bits), and what `FP32_OPERATORS` names besides.
 - LayerNormalization takes and gives 16 bits, but its `stash_type` 1 keeps the arithmetic in fp32 inside one node
   (decomposed, its square overflows in fp16).
-- Everything from the last resize on (`logits` and what follows): a pixel's class is decided in fp32, and the maps
-  there are small before they are resized.
+- Everything from a head's last resize on (its logits and what follows): a pixel's class is decided in fp32, and the
+  maps there are small before they are resized.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from segdino_deploy.errors import CheckFailed
-from segdino_deploy.export.graph import LOGITS, copy_of, value_types
+from segdino_deploy.export.graph import copy_of, logits_of_heads, value_types
 
 HALF_TYPES = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 # Operators that stay in fp32, and why.
@@ -61,7 +61,7 @@ class _Caster:
         self.casts: dict[tuple[str, int], str] = {}
         self.nodes: list[onnx.NodeProto] = []
         self.new_constants: list[onnx.TensorProto] = []
-        self.fp32_values = {LOGITS}  # and everything computed from it
+        self.fp32_values = set(logits_of_heads(model))  # and everything computed from them
 
     def run(self) -> onnx.ModelProto:
         for node in self.graph.node:

@@ -2,7 +2,7 @@
 
 Symmetric, zero points zero; weights per output channel, stored as int8; one pair per activation tensor, shared by all
 products that read it; no Q/DQ on biases (TensorRT refuses them), residual additions, normalisations, softmax or the
-attention products. The first convolution and the last layer stay as they are.
+attention products. The first convolution and the last layer of each head stay as they are.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from segdino_deploy.errors import CheckFailed
-from segdino_deploy.export.graph import INPUT, LOGITS, copy_of
+from segdino_deploy.export.graph import INPUT, copy_of, logits_of_heads
 
 INT8_MAX = 127
 
@@ -35,16 +35,16 @@ class Product:
 
 
 def find_products(model: onnx.ModelProto) -> list[Product]:
-    """Weight products in graph order: MatMul with a constant matrix, ordinary Conv; not the first, not the last layer.
+    """Weight products in graph order: MatMul with a constant matrix, ordinary Conv; not the first, not the last ones.
 
     Depthwise and transposed convolutions are left: few operations, many channels with ranges of their own.
     """
     ranks = {tensor.name: len(tensor.dims) for tensor in model.graph.initializer}
     pixels = _reached_without_products(model)
-    last = _last_product(model, ranks)
+    last = {_last_product(model, ranks, logits) for logits in logits_of_heads(model)}
     products = []
     for node in model.graph.node:
-        if len(node.input) < 2 or node.name == last:
+        if len(node.input) < 2 or node.name in last:
             continue
         weight = node.input[1]
         if node.op_type == "MatMul" and ranks.get(weight) == 2:
@@ -67,10 +67,10 @@ def _reached_without_products(model: onnx.ModelProto) -> set[str]:
     return reached
 
 
-def _last_product(model: onnx.ModelProto, ranks: Mapping[str, int]) -> str:
-    """Name of the product nearest to the logits."""
+def _last_product(model: onnx.ModelProto, ranks: Mapping[str, int], logits: str) -> str:
+    """Name of the product nearest to a head's logits."""
     producer = {name: node for node in model.graph.node for name in node.output}
-    frontier = [LOGITS]
+    frontier = [logits]
     while frontier:
         name = frontier.pop(0)
         node = producer.get(name)

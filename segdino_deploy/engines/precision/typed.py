@@ -62,9 +62,9 @@ def make_typed_model(
         kept = ["all but the quantized products: residuals, normalisations, softmax, attention, first and last layer"]
     else:
         model, kept = cast_model(source, precision)
-    threshold = bundle.manifest.model.threshold
+    thresholds = bundle.manifest.model.thresholds
     # ONNX Runtime's CPU provider has no bf16 kernels: a bf16 model is checked by the engines that are built from it.
-    records = [] if precision == "bf16" else measure_parity(model, precision, canary, threshold)
+    records = [] if precision == "bf16" else measure_parity(model, precision, canary, thresholds)
     name = f"model.{precision}.onnx"
     record = typed_model_record(
         model,

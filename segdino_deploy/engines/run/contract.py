@@ -35,7 +35,7 @@ class Runner(ABC):
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """`{"image": uint8 [N, H, W, 3]}` to the model's outputs: `mask` uint8 `[N, H, W]`, `probability` and `logits`
-        float32 `[N, C, H, W]`, as chosen at export.
+        float32 `[N, C, H, W]`, as chosen at export; of named heads `polyp.mask` and so on.
 
         Raises InputError for a wrong name, type, shape or batch; the runner stays usable.
         """

@@ -53,8 +53,8 @@ class OpenVinoRunner(Runner):
 
 
 def _name_of(names: set[str], card: ModelCard) -> str:
-    """OpenVINO may know one tensor under several names: the one that is the model's output."""
-    return next(name for name in card.outputs if name in names)
+    """OpenVINO may know one tensor under several names: the one that is an output of the model."""
+    return next(name for name in card.output_names if name in names)
 
 
 def supports(core: Any, inference_precision: str) -> bool:

@@ -2,38 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segdino_deploy.export.fold.backbone import FoldedBackbone
-from segdino_deploy.export.fold.heads import fold_head
+from segdino_deploy.export.fold.heads import FoldedHead, fold_head
 from segdino_deploy.export.fold.outputs import mask_from_logits, probability_from_logits
 from segdino_deploy.model.dinov3 import PATCH_SIZE
 from segdino_deploy.model.segdino import SegDINO
 
 
 class FoldedSegDINO(nn.Module):
-    """`image`: uint8 `[N, H, W, 3]`, RGB, at the model's size. Returns (mask, probability, logits)."""
+    """`image`: uint8 `[N, H, W, 3]`, RGB, at the model's size. Returns mask, probability, logits of head after head.
+
+    `models` and `thresholds`: by head name. The backbone, which must be the same in all models, runs once, to the
+    largest tap.
+    """
 
     def __init__(
         self,
-        model: SegDINO,
+        models: Mapping[str, SegDINO],
         input_hw: tuple[int, int],
         mean: Sequence[float],
         std: Sequence[float],
-        threshold: float,
+        thresholds: Mapping[str, float],
     ) -> None:
         super().__init__()
         self.input_hw = input_hw
-        self.threshold = threshold
+        self.thresholds = [thresholds[name] for name in models]
+        self.taps_of_heads = [model.taps for model in models.values()]
+        taps = sorted({tap for model in models.values() for tap in model.taps})
+        backbone = next(iter(models.values())).backbone
         grid = (input_hw[0] // PATCH_SIZE, input_hw[1] // PATCH_SIZE)
-        self.backbone = FoldedBackbone(model.backbone, model.taps, input_hw, mean, std)
-        self.head = fold_head(model.head, model.backbone.norm, grid)
+        self.backbone = FoldedBackbone(backbone, taps, input_hw, mean, std)
+        self.heads = nn.ModuleList(fold_head(model.head, backbone.norm, grid) for model in models.values())
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         pixels = image.to(self.backbone.patch_embed.weight.dtype).permute(0, 3, 1, 2)  # [N, 3, H, W]
-        logits = self.head(self.backbone(pixels))  # [N, C, h', w']
-        logits = F.interpolate(logits, size=self.input_hw, mode="bilinear", align_corners=self.head.final_align_corners)
-        return mask_from_logits(logits, self.threshold), probability_from_logits(logits), logits
+        features = dict(zip(self.backbone.taps, self.backbone(pixels), strict=True))
+        outputs: list[Tensor] = []
+        for module, taps, threshold in zip(self.heads, self.taps_of_heads, self.thresholds, strict=True):
+            head = cast(FoldedHead, module)
+            logits = head([features[tap] for tap in taps])  # [N, C, h', w']
+            align_corners = head.final_align_corners
+            logits = F.interpolate(logits, size=self.input_hw, mode="bilinear", align_corners=align_corners)
+            outputs += [mask_from_logits(logits, threshold), probability_from_logits(logits), logits]
+        return tuple(outputs)

@@ -42,7 +42,7 @@ def test_every_family_keeps_its_function(
     model = random_model(family, num_classes, norm, features)
     pixels = random_pixels(2, height, width)
 
-    folded = FoldedSegDINO(model, (height, width), MEAN, STD, threshold=0.5)
+    folded = FoldedSegDINO({"": model}, (height, width), MEAN, STD, {"": 0.5})
 
     expected = model(normalised(pixels))
     assert expected.shape == (2, num_classes, height, width)
@@ -51,7 +51,7 @@ def test_every_family_keeps_its_function(
 
 def test_golden_logits_in_float32(golden: Golden) -> None:
     model = load_segdino(golden.checkpoint)
-    folded = FoldedSegDINO(model, golden.input_hw, IMAGENET_MEAN, IMAGENET_STD, threshold=0.5).eval()
+    folded = FoldedSegDINO({"": model}, golden.input_hw, IMAGENET_MEAN, IMAGENET_STD, {"": 0.5}).eval()
 
     with torch.inference_mode():
         logits = folded(torch.tensor(golden.image))[2].numpy()
@@ -63,14 +63,14 @@ def test_folding_leaves_the_faithful_model_untouched() -> None:
     model = random_model("v2_initial", 2, "batch", 24)
     before = {key: value.clone() for key, value in model.state_dict().items()}
 
-    FoldedSegDINO(model, (32, 48), MEAN, STD, threshold=0.5)
+    FoldedSegDINO({"": model}, (32, 48), MEAN, STD, {"": 0.5})
 
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
 def test_outputs_agree_with_the_logits() -> None:
     model = random_model("v1_paper", 1)
-    mask, probability, logits = FoldedSegDINO(model, (32, 48), MEAN, STD, threshold=0.3)(random_pixels(1, 32, 48))
+    mask, probability, logits = FoldedSegDINO({"": model}, (32, 48), MEAN, STD, {"": 0.3})(random_pixels(1, 32, 48))
 
     np.testing.assert_allclose(probability, 1 / (1 + np.exp(-logits.numpy())), rtol=1e-12)
     assert torch.equal(mask.bool(), probability[:, 0] > 0.3)
@@ -79,7 +79,7 @@ def test_outputs_agree_with_the_logits() -> None:
 
 def test_mask_of_several_classes_is_the_largest_logit() -> None:
     model = random_model("v1_paper", 5)
-    mask, probability, logits = FoldedSegDINO(model, (32, 48), MEAN, STD, threshold=0.5)(random_pixels(1, 32, 48))
+    mask, probability, logits = FoldedSegDINO({"": model}, (32, 48), MEAN, STD, {"": 0.5})(random_pixels(1, 32, 48))
 
     assert mask.dtype == torch.uint8
     np.testing.assert_array_equal(mask, logits.numpy().argmax(axis=1))
