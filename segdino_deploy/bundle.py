@@ -136,7 +136,8 @@ def _read_manifest(path: Path) -> Manifest:
         version = content.get("schema_version")
         if isinstance(version, int) and version > SCHEMA_VERSION:
             raise InputError(f"{path.parent}: written by a newer segdino-deploy (schema {version}): update this one")
-        if isinstance(version, int) and version < SCHEMA_VERSION:
+        is_ours = "tool_version" in content  # a stranger's manifest must not be called outdated, nor be removed
+        if is_ours and isinstance(version, int) and version < SCHEMA_VERSION:
             raise InputError(
                 f"{path.parent}: written by an older segdino-deploy (schema {version}): remove it and export again"
             )

@@ -96,3 +96,44 @@ def calibration_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path in sorted((EXAMPLE / "train" / "image").iterdir())[:4]:
         shutil.copy(path, directory)
     return directory
+
+
+@pytest.fixture(scope="session")
+def shared_backbone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Upstream's v1_convt checkpoint, and the heads of other golden checkpoints on its backbone."""
+    import torch
+
+    from segdino_deploy.model.checkpoint import read_checkpoint
+
+    directory = tmp_path_factory.mktemp("shared_backbone")
+    backbone = read_checkpoint(GOLDEN / "v1_convt.pth").backbone
+
+    def get(name: str) -> Path:
+        if name == "v1_convt":
+            return GOLDEN / "v1_convt.pth"
+        path = directory / f"{name}_grafted.pth"
+        if not path.exists():
+            head = read_checkpoint(GOLDEN / f"{name}.pth").head
+            torch.save({**{f"backbone.{key}": tensor for key, tensor in backbone.items()}, **head}, path)
+        return path
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def joint(shared_backbone: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle with two heads on v1_convt's backbone: polyp (v1_convt, 1 class) and tissue (v2, 3 classes)."""
+    from segdino_deploy import export_heads
+    from segdino_deploy.export.options import ExportOptions
+
+    path = tmp_path_factory.mktemp("joint") / "joint.segdino"
+    heads = {"polyp": shared_backbone("v1_convt"), "tissue": shared_backbone("v2_3class_sat")}
+    export_heads(heads, path, ExportOptions(input_size=(64, 96), outputs=("mask", "logits")))
+    return path
+
+
+@pytest.fixture
+def joint_copy(joint: Path, tmp_path: Path) -> Bundle:
+    """A private copy of `joint`, free to be changed."""
+    shutil.copytree(joint, tmp_path / "joint.segdino")
+    return Bundle.open(tmp_path / "joint.segdino")

@@ -104,12 +104,21 @@ def test_a_newer_schema_asks_for_an_update(bundle_copy: Copy) -> None:
         Bundle.open(path)
 
 
+def test_an_older_schema_asks_for_another_export(bundle_copy: Copy) -> None:
+    path = bundle_copy().path
+    manifest = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps(manifest | {"schema_version": 1}))
+
+    with pytest.raises(InputError, match=r"an older segdino-deploy \(schema 1\): remove it and export again"):
+        Bundle.open(path)
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"schema_version": 1}'])
 def test_a_damaged_manifest_is_one_error(content: str, bundle_copy: Copy) -> None:
     path = bundle_copy().path
     (path / "manifest.json").write_text(content)
 
-    with pytest.raises(InputError, match="damaged"):
+    with pytest.raises(InputError, match="damaged, not a manifest of this version"):
         Bundle.open(path)
 
 
@@ -175,7 +184,7 @@ def test_a_bundle_cannot_reach_outside_its_folder(bundle_copy: Copy) -> None:
     manifest["files"]["../victim"] = manifest["files"]["canary.npz"]
     (path / "manifest.json").write_text(json.dumps(manifest))
 
-    with pytest.raises(InputError, match="damaged"):
+    with pytest.raises(InputError, match="damaged, not a manifest of this version"):
         Bundle.open(path)
 
 

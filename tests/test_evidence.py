@@ -9,7 +9,15 @@ import pytest
 
 from segdino_deploy.canary import Canary, make_canary, synthetic_image
 from segdino_deploy.errors import CheckFailed, InputError
-from segdino_deploy.evidence import check_canary, margins, mask_from_logits, parity, relative_error, require
+from segdino_deploy.evidence import (
+    check_canary,
+    check_heads,
+    margins,
+    mask_from_logits,
+    parity,
+    relative_error,
+    require,
+)
 
 
 def logits_of(values: list[float]) -> np.ndarray:
@@ -81,6 +89,30 @@ def test_probabilities_alone_can_be_checked() -> None:
 
     assert check_canary(reference, {"probability": good}, 0.5, "fp32").passed
     assert not check_canary(reference, {"probability": 1 - good}, 0.5, "fp32").passed
+
+
+def test_the_worst_head_decides_and_every_head_is_kept() -> None:
+    references = {"a": logits_of([2.0, -2.0]), "b": logits_of([4.0, -4.0, 4.0, -4.0])}
+    outputs = {"a.mask": np.array([[[1, 0]]], np.uint8), "b.mask": np.array([[[1, 0, 1, 1]]], np.uint8)}
+
+    record = check_heads(references, outputs, {"a": 0.5, "b": 0.5}, "fp32")
+
+    assert not record.passed
+    assert (record.mask_agreement, record.worst_margin) == (0.75, 1.0)  # one of b's four pixels, at its largest logit
+    assert [(head.head, head.passed, head.mask_agreement) for head in record.heads] == [
+        ("a", True, 1.0),
+        ("b", False, 0.75),
+    ]
+    assert record.detail.startswith("b: a pixel with margin 1.00e+00")
+
+
+def test_an_infinite_error_of_one_head_is_not_hidden_by_the_others() -> None:
+    references = {"a": logits_of([2.0, -2.0]), "b": logits_of([2.0, -2.0])}
+    outputs = {"a.logits": references["a"], "b.logits": logits_of([float("nan"), -2.0])}
+
+    record = check_heads(references, outputs, {"a": 0.5, "b": 0.5}, "fp32")
+
+    assert (record.passed, record.relative_error) == (False, None)
 
 
 def test_canary_is_the_most_balanced_candidate() -> None:

@@ -80,12 +80,14 @@ def _replace(field, items: list) -> None:  # type: ignore[no-untyped-def,type-ar
     field.extend(copies)
 
 
-def add_output(model: onnx.ModelProto, name: str, elem_type: int) -> onnx.ModelProto:
-    """A copy in which the inner value `name` is an output too; `model` itself where it already is one."""
-    if any(output.name == name for output in model.graph.output):
+def add_outputs(model: onnx.ModelProto, names: Sequence[str], elem_type: int) -> onnx.ModelProto:
+    """A copy in which the inner values `names` are outputs too; `model` itself where all of them already are."""
+    present = {output.name for output in model.graph.output}
+    missing = [name for name in names if name not in present]
+    if not missing:
         return model
     result = copy_of(model)
-    result.graph.output.append(helper.make_tensor_value_info(name, elem_type, None))
+    result.graph.output.extend(helper.make_tensor_value_info(name, elem_type, None) for name in missing)
     return result
 
 
@@ -97,9 +99,7 @@ def logits_of_heads(model: onnx.ModelProto) -> list[str]:
 
 def with_logits(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model with all logits among its outputs, for checking: deployed models often have masks only."""
-    for name in logits_of_heads(model):
-        model = add_output(model, name, TensorProto.FLOAT)
-    return model
+    return add_outputs(model, logits_of_heads(model), TensorProto.FLOAT)
 
 
 def value_types(model: onnx.ModelProto) -> dict[str, int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,37 +14,10 @@ from PIL import Image
 
 from segdino_deploy import Bundle
 from segdino_deploy.cli.app import run
+from tests.cli.conftest import Cli
 from tests.conftest import EXAMPLE, GOLDEN
 
 Copy = Callable[..., Bundle]
-
-
-@dataclass(frozen=True)
-class Result:
-    code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def error(self) -> str:
-        """The last line of stderr, which must be the error."""
-        line = self.stderr.splitlines()[-1]
-        assert line.startswith("error: ")
-        assert "Traceback" not in self.stderr
-        return line
-
-
-@pytest.fixture
-def cli(capfd: pytest.CaptureFixture[str]) -> Callable[..., Result]:
-    def call(*arguments: object) -> Result:
-        code = run([str(argument) for argument in arguments])
-        captured = capfd.readouterr()
-        return Result(code, captured.out, captured.err)
-
-    return call
-
-
-Cli = Callable[..., Result]
 
 
 def test_the_whole_path_by_commands(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
