@@ -159,6 +159,31 @@ class TypedModel(Record):
     calibration_images: int | None = None
 
 
+class StageCount(Record):
+    """What one stage of a graph (backbone, head, output) computes for one image."""
+
+    operations: int  # nodes
+    multiply_adds: int  # of products and convolutions
+
+
+class FoldingRecord(Record):
+    """What folding did to the graph."""
+
+    rewrites: dict[str, int]  # name -> how often
+    after: dict[str, StageCount]  # model.onnx, by stage
+    before: dict[str, StageCount] | None = None  # plain exports of the same checkpoints; with `export --explain`
+
+
+class LoweringRecord(Record):
+    """Which spelling of one part of the graph an engine got, and what was measured to choose it."""
+
+    part: str
+    chosen: str
+    median_ms: dict[str, float] = {}  # of the canary, interleaved; empty where the spelling was asked for by name
+    times_faster: float | None = None  # the chosen one, than the spelling in model.onnx
+    refused: dict[str, str] = {}  # variants the backend or the check refused, with the reason
+
+
 class Engine(Record):
     """One built engine."""
 
@@ -170,6 +195,7 @@ class Engine(Record):
     built_with: dict[str, str]  # library versions and device
     inference_precision: str | None = None  # what the backend computes in outside the int8 parts
     receipt: dict[str, Any] = {}  # backend's own counts: layers, types, warnings
+    lowering: list[LoweringRecord] = []
     canary: CanaryRecord | None = None  # None: this machine cannot run it
 
 
@@ -177,6 +203,7 @@ class Manifest(Record):
     schema_version: int = SCHEMA_VERSION
     tool_version: str
     model: ModelCard
+    folding: FoldingRecord | None = None
     onnx: dict[str, TypedModel] = {}
     engines: dict[str, Engine] = {}
     files: dict[str, FileRecord] = {}

@@ -53,6 +53,7 @@ class BuildRecipe(Recipe):
     precisions: list[Precision] = []
     backends: list[str] = []
     calibration: Path | None = None  # relative to the working directory
+    lowering: str = "auto"
 
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)

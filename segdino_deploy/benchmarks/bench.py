@@ -15,7 +15,7 @@ from segdino_deploy import __version__
 from segdino_deploy.benchmarks.accuracy import Scores, score
 from segdino_deploy.benchmarks.contestants import TORCH, Contestants, open_contestants
 from segdino_deploy.benchmarks.dataset import Sample, find_samples, read_truths
-from segdino_deploy.benchmarks.latency import Latency, interleave, median_ratio, summarise
+from segdino_deploy.benchmarks.latency import Latency, summarise
 from segdino_deploy.benchmarks.memory import peak_memory_mib
 from segdino_deploy.bundle import CANARY, Bundle
 from segdino_deploy.canary import Canary
@@ -27,6 +27,7 @@ from segdino_deploy.machine import machine_name, usable_threads
 from segdino_deploy.manifest import HeadCard, ModelCard
 from segdino_deploy.progress import OnStage, ignore
 from segdino_deploy.segment import load_input, segment_file
+from segdino_deploy.timing import interleave, median_ratio
 
 MasksByHead = dict[str, list[NDArray[np.uint8]]]
 

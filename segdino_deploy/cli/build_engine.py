@@ -29,6 +29,13 @@ def command(
     calibration: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of images, or a data set folder, for int8.")
     ] = None,
+    lowering: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Spelling of parts of the graph: auto (measured while building, the default), none, or names.",
+        ),
+    ] = None,
     recipe: Annotated[
         Path | None, typer.Option(metavar="FILE", help="TOML file with these options; the line wins.")
     ] = None,
@@ -40,6 +47,7 @@ def command(
     """
     from segdino_deploy.bundle import Bundle
     from segdino_deploy.engines.build import BuildOptions, build_engine, choose_backend
+    from segdino_deploy.engines.lowering.choose import parse_lowering
     from segdino_deploy.manifest import PRECISIONS
     from segdino_deploy.recipes import BuildRecipe, read_recipe
 
@@ -48,6 +56,7 @@ def command(
     precisions = [precision for precision in PRECISIONS if flags[precision]] or base.precisions
     if not precisions:
         raise InputError("name a precision: --fp32, --fp16, --bf16 or --int8")
+    spellings = parse_lowering(lowering or base.lowering)
     opened = Bundle.open(bundle_path(bundle))
     built = []
     for precision in precisions:
@@ -59,7 +68,7 @@ def command(
                 print_line(f"backend {chosen}: {reason}")
         for name in names:
             with Progress() as progress:
-                options = BuildOptions(precision, name, calibration or base.calibration)
+                options = BuildOptions(precision, name, calibration or base.calibration, spellings)
                 engine = build_engine(opened, options, on_step=progress.step, on_image=progress.images)
             built.append(engine)
             if not as_json:
@@ -76,6 +85,8 @@ def describe(engine: object) -> str:
     inside = f"computes in {engine.inference_precision}, " if engine.inference_precision else ""
     note = engine.receipt.get("note")
     inside += f"{note}, " if note else ""
+    spelled = [record.chosen for record in engine.lowering if record.chosen != "as exported"]
+    inside += f"respelled {', '.join(spelled)}, " if spelled else ""
     if engine.canary is None:
         return f"{inside}canary not run: this machine cannot run {engine.backend} engines"
     records = engine.canary.heads or [engine.canary]

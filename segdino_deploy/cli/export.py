@@ -9,6 +9,7 @@ import typer
 
 from segdino_deploy.cli.arguments import JsonOption, parse_integers
 from segdino_deploy.cli.console import Progress, print_json, print_line
+from segdino_deploy.cli.folding import print_folding
 
 
 def command(
@@ -53,6 +54,9 @@ def command(
     recipe: Annotated[
         Path | None, typer.Option(metavar="FILE", help="TOML file with these options; the line wins.")
     ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show what was rewritten and what it saves; traces the plain model too.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Trace a checkpoint, or several heads on one backbone, to ONNX, with proof, into a bundle.
@@ -90,7 +94,7 @@ def command(
 
     bundle_path = output or Path(("-".join(sources) or sources[""].checkpoint.stem) + ".segdino")
     with Progress() as progress:
-        bundle = export_sources(sources, bundle_path, options, backbone_weights, progress.step)
+        bundle = export_sources(sources, bundle_path, options, backbone_weights, progress.step, explain)
     manifest = bundle.manifest
     if as_json:
         print_json({"bundle": str(bundle_path), **manifest.model_dump(mode="json")})
@@ -105,6 +109,8 @@ def command(
             f"{parity.relative_error:.1e} (allowed {parity.tolerance:.0e}), same class in "
             f"{100 * parity.mask_agreement:.3f}% of pixels"
         )
+    if explain and manifest.folding is not None:
+        print_folding(manifest.folding)
     other = [f"{h.name} with {h.resize_filter}" for h in card.heads if h.resize_filter != card.resize_filter]
     if other:
         print_line(

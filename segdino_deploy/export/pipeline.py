@@ -15,12 +15,14 @@ from segdino_deploy.canary import make_canary
 from segdino_deploy.errors import InputError
 from segdino_deploy.evidence import require
 from segdino_deploy.export.card import make_card
+from segdino_deploy.export.fold import FoldedSegDINO, count_rewrites
 from segdino_deploy.export.graph import select_outputs, with_card
 from segdino_deploy.export.heads import HeadSource, check_head_name
+from segdino_deploy.export.operations import count_stages
 from segdino_deploy.export.options import ExportOptions
 from segdino_deploy.export.trace import trace
 from segdino_deploy.export.verify import measure_parity
-from segdino_deploy.manifest import OUTPUTS, Manifest, ModelCard, output_name
+from segdino_deploy.manifest import OUTPUTS, FoldingRecord, Manifest, ModelCard, output_name
 from segdino_deploy.model.joint import load_models
 from segdino_deploy.model.reference import reference_logits
 from segdino_deploy.model.segdino import SegDINO
@@ -38,14 +40,16 @@ def export_model(
     taps: Sequence[int] | None = None,
     backbone_weights: str | Path | None = None,
     on_step: OnStep = ignore,
+    explain: bool = False,
 ) -> Bundle:
     """Exports a checkpoint into a bundle and proves the ONNX model equal to PyTorch.
 
-    `on_step` is told what is being done. Raises InputError (checkpoint, options, place) or CheckFailed (parity, graph);
-    in both cases nothing is written and an older bundle at this place stays as it was.
+    `on_step` is told what is being done; `explain` traces the plain model too, to count what folding saved. Raises
+    InputError (checkpoint, options, place) or CheckFailed (parity, graph); in both cases nothing is written and an
+    older bundle at this place stays as it was.
     """
     source = HeadSource(Path(checkpoint), options.class_names, None if taps is None else tuple(taps))
-    return export_sources({"": source}, Path(bundle), options, backbone_weights, on_step)
+    return export_sources({"": source}, Path(bundle), options, backbone_weights, on_step, explain)
 
 
 def export_heads(
@@ -55,6 +59,7 @@ def export_heads(
     *,
     backbone_weights: str | Path | None = None,
     on_step: OnStep = ignore,
+    explain: bool = False,
 ) -> Bundle:
     """Exports several checkpoints that share their backbone as one model: `{"polyp": "a.pth", "lesion": "b.pth"}`.
 
@@ -70,7 +75,7 @@ def export_heads(
         check_head_name(name): given if isinstance(given, HeadSource) else HeadSource(Path(given))
         for name, given in heads.items()
     }
-    return export_sources(sources, Path(bundle), options, backbone_weights, on_step)
+    return export_sources(sources, Path(bundle), options, backbone_weights, on_step, explain)
 
 
 def export_sources(
@@ -79,8 +84,12 @@ def export_sources(
     options: ExportOptions,
     backbone_weights: str | Path | None = None,
     on_step: OnStep = ignore,
+    explain: bool = False,
 ) -> Bundle:
-    """What `export_model` (one source, its name empty) and `export_heads` share."""
+    """What `export_model` (one source, its name empty) and `export_heads` share.
+
+    `explain`: also traces the plain model, so that the manifest says what folding saved.
+    """
     check_target(bundle)
     on_step("loading the checkpoint" if len(sources) == 1 else "loading the checkpoints")
     files = {name: source.checkpoint for name, source in sources.items()}
@@ -94,20 +103,30 @@ def export_sources(
 
     canary = make_canary(reference, card.input_size, card.batch.min, card.thresholds)
     on_step("tracing to ONNX")
-    full = trace_models(models, card)
+    folded = fold_models(models, card)
+    full = trace_models(folded, card)
     on_step("checking ONNX Runtime against PyTorch")
     records = [require(r) for r in measure_parity(full, "fp32", canary, card.thresholds, reference, card.batch.max)]
-    on_step("writing the bundle")
     deployed = with_card(select_outputs(full, card.output_names), card)
+    folding = FoldingRecord(rewrites=count_rewrites(folded), after=count_stages(deployed))
+    if explain:
+        from segdino_deploy.export.plain import count_plain
+
+        on_step("tracing the plain model to compare with")
+        folding = folding.model_copy(update={"before": count_plain(models, card)})
+    on_step("writing the bundle")
     record = typed_model_record(deployed, FP32_FILE, "fp32", parity=records)
-    manifest = Manifest(tool_version=__version__, model=card, onnx={"fp32": record})
+    manifest = Manifest(tool_version=__version__, model=card, folding=folding, onnx={"fp32": record})
     content = {FP32_FILE: deployed.SerializeToString(deterministic=True), CANARY: canary.to_bytes()}
     return Bundle.create(bundle, manifest, content)
 
 
-def trace_models(models: Mapping[str, SegDINO], card: ModelCard) -> onnx.ModelProto:
-    """The exported graph of loaded models, by head name, with all three outputs of each."""
-    from segdino_deploy.export.fold import FoldedSegDINO
+def fold_models(models: Mapping[str, SegDINO], card: ModelCard) -> FoldedSegDINO:
+    """The folded module of loaded models, by head name."""
+    return FoldedSegDINO(models, card.input_size, card.mean, card.std, card.thresholds).eval()
 
-    folded = FoldedSegDINO(models, card.input_size, card.mean, card.std, card.thresholds).eval()
-    return trace(folded, card.batch, [output_name(head.name, kind) for head in card.heads for kind in OUTPUTS])
+
+def trace_models(folded: FoldedSegDINO, card: ModelCard) -> onnx.ModelProto:
+    """The exported graph with all three outputs of each head."""
+    names = [output_name(head.name, kind) for head in card.heads for kind in OUTPUTS]
+    return trace(folded, card.input_size, card.batch, names)

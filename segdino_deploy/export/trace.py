@@ -9,13 +9,14 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import onnx
 import torch
 
 from segdino_deploy.errors import CheckFailed, InputError, one_line
-from segdino_deploy.export.fold import FoldedSegDINO
 from segdino_deploy.export.graph import INPUT
+from segdino_deploy.export.names import name_by_scope
 from segdino_deploy.manifest import BatchRange
 
 OPSET = 20  # LayerNormalization and Gelu are single operators; TensorRT 10.3 on reads it
@@ -25,8 +26,12 @@ SKIPPED_OPTIMIZERS = ["fuse_matmul_add_bias_into_gemm", "fuse_matmul_add_bias_in
 DYNAMIC_SHAPE_OPERATORS = ("If", "Loop", "Tile", "Shape", "NonZero")
 
 
-def trace(module: FoldedSegDINO, batch: BatchRange, output_names: Sequence[str]) -> onnx.ModelProto:
+def trace(
+    module: torch.nn.Module, input_hw: tuple[int, int], batch: BatchRange, output_names: Sequence[str]
+) -> onnx.ModelProto:
     """Exports with all outputs of the module (`output_names`, in its order), simplifies and checks.
+
+    `module` takes uint8 `[N, H, W, 3]` with (H, W) = `input_hw`.
 
     The batch is a constant where `batch.is_fixed`, else the symbolic dimension `N`. Raises CheckFailed where the
     checker refuses the graph or where an operator is left that a static graph must not have.
@@ -36,24 +41,34 @@ def trace(module: FoldedSegDINO, batch: BatchRange, output_names: Sequence[str])
         raise InputError(
             f"{weight_bytes / 2**30:.1f} GiB of weights: ONNX holds 2 GiB in one file, all this version writes"
         )
-    height, width = module.input_hw
     example_batch = batch.max if batch.is_fixed else 2  # torch.export would specialise a dynamic batch of 1
-    image = torch.zeros(example_batch, height, width, 3, dtype=torch.uint8)
+    image = torch.zeros(example_batch, *input_hw, 3, dtype=torch.uint8)
     dynamic_shapes = None if batch.is_fixed else ({0: torch.export.Dim("N", min=1, max=65535)},)
+    model = trace_module(module, (image,), [INPUT], output_names, dynamic_shapes)
+    return check_graph(model, batch)
+
+
+def trace_module(
+    module: torch.nn.Module,
+    inputs: tuple[torch.Tensor, ...],
+    input_names: Sequence[str],
+    output_names: Sequence[str],
+    dynamic_shapes: Any = None,
+) -> onnx.ModelProto:
+    """PyTorch's exporter, nodes named by their module, nothing of the machine kept, then onnxsim."""
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
             module,
-            (image,),
+            inputs,
             dynamo=True,
             opset_version=OPSET,
-            input_names=[INPUT],
+            input_names=list(input_names),
             output_names=list(output_names),
             dynamic_shapes=dynamic_shapes,
             verbose=False,
         )
     assert program is not None
-    model: onnx.ModelProto = program.model_proto
-    return check_graph(simplify(without_traces(model)), batch)
+    return simplify(without_traces(name_by_scope(program.model_proto)))
 
 
 def simplify(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segdino_deploy.benchmarks.latency import interleave, median_ratio, summarise
+from segdino_deploy.benchmarks.latency import summarise
+from segdino_deploy.timing import interleave, median_ratio
 
 
 def test_every_contestant_runs_once_per_round_and_the_order_rotates() -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import onnx
 
 from segdino_deploy.canary import Canary
-from segdino_deploy.manifest import ModelCard, Precision
+from segdino_deploy.manifest import LoweringRecord, ModelCard, Precision
+from segdino_deploy.progress import OnStep, ignore
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class BuildRequest:
     canary: Canary
     directory: Path
     name: str  # file name without suffix: <backend>-<precision>
+    lowering: tuple[str, ...] = ("auto",)  # as `engines.lowering.choose.parse_lowering` gives them
+    on_step: OnStep = ignore
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class BuiltEngine:
     built_with: dict[str, str] = field(default_factory=dict)  # library versions, device
     inference_precision: str | None = None
     receipt: dict[str, Any] = field(default_factory=dict)
+    lowering: list[LoweringRecord] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

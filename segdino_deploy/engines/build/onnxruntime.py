@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import onnx
 
 from segdino_deploy.engines.build.contract import BuildRequest, BuiltEngine
+from segdino_deploy.engines.lowering.choose import lower
+from segdino_deploy.engines.run.contract import Array
+from segdino_deploy.engines.run.onnxruntime import open_session, session_options
 from segdino_deploy.errors import InputError, SegdinoDeployError, one_line
+from segdino_deploy.evidence import TOLERANCE
+from segdino_deploy.export.graph import INPUT
 
 
 def check() -> None:
@@ -21,17 +27,26 @@ def build(request: BuildRequest) -> BuiltEngine:
     if request.precision == "bf16":
         raise InputError("ONNX Runtime's CPU provider has no bf16 kernels; use --backend openvino, or --fp32")
     path = request.directory / f"{request.name}.onnx"
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
+
+    def open_model(model: onnx.ModelProto) -> Callable[[], dict[str, Array]]:
+        session = open_session(model.SerializeToString())
+        names = [output.name for output in session.get_outputs()]
+        return lambda: dict(zip(names, session.run(names, {INPUT: request.canary.image}), strict=True))
+
+    model, lowering = lower(
+        request.model, "onnxruntime", request.lowering, open_model, TOLERANCE[request.precision], request.on_step
+    )
+    options = session_options()
     # EXTENDED: the fusions that hold on every CPU. The layout for this very CPU is chosen when the engine is opened.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.optimized_model_filepath = str(path)
     try:
-        ort.InferenceSession(request.model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no public base
         raise SegdinoDeployError(f"ONNX Runtime {ort.__version__} cannot build it: {one_line(error)}") from error
     operators = Counter(node.op_type for node in onnx.load(path).graph.node)
     receipt: dict[str, object] = {"operators": dict(sorted(operators.items()))}
     if request.precision == "fp16":
         receipt["note"] = "weights rounded to fp16, computed in fp32 where the CPU provider has no fp16 kernel"
-    return BuiltEngine(path, built_with={"onnxruntime": ort.__version__, "device": "CPU"}, receipt=receipt)
+    built_with = {"onnxruntime": ort.__version__, "device": "CPU"}
+    return BuiltEngine(path, built_with=built_with, receipt=receipt, lowering=lowering)

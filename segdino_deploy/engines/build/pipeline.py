@@ -15,6 +15,7 @@ from segdino_deploy.bundle import CANARY, Bundle, Content
 from segdino_deploy.canary import Canary
 from segdino_deploy.engines.build import onnxruntime, openvino, tensorrt
 from segdino_deploy.engines.build.contract import Backend, BuildRequest, BuiltEngine
+from segdino_deploy.engines.lowering.choose import AUTO
 from segdino_deploy.engines.precision.typed import make_typed_model
 from segdino_deploy.engines.run import RUNNERS
 from segdino_deploy.errors import CheckFailed, InputError, MissingComponent
@@ -50,11 +51,15 @@ BACKENDS: dict[str, Backend] = {
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """What to build. `backend` None: chosen by `choose_backend`. `calibration`: folder of images, for int8."""
+    """What to build. `backend` None: chosen by `choose_backend`. `calibration`: folder of images, for int8.
+
+    `lowering`: `("auto",)`, `("none",)` or names of `engines.lowering.LOWERINGS`.
+    """
 
     precision: Precision
     backend: str | None = None
     calibration: Path | None = None
+    lowering: tuple[str, ...] = (AUTO,)
 
 
 def choose_backend() -> tuple[str, str]:
@@ -101,6 +106,8 @@ def build_engine(
             canary,
             directory,
             f"{name}-{options.precision}",
+            options.lowering,
+            on_step,
         )
         on_step(f"building the {name} {options.precision} engine")
         with disk_errors(bundle.path):
@@ -141,6 +148,7 @@ def _describe(built: BuiltEngine, request: BuildRequest, backend: str, source: s
         built_with=built.built_with,
         inference_precision=built.inference_precision,
         receipt=built.receipt,
+        lowering=built.lowering,
     )
 
 

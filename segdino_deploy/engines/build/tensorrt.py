@@ -9,6 +9,7 @@ from collections import Counter
 from typing import Any
 
 from segdino_deploy.engines.build.contract import BuildRequest, BuiltEngine
+from segdino_deploy.engines.lowering.choose import lower
 from segdino_deploy.errors import MissingComponent, SegdinoDeployError, one_line
 from segdino_deploy.export.graph import INPUT
 from segdino_deploy.requirements import require_module
@@ -40,7 +41,9 @@ def build(request: BuildRequest, flavour: str) -> BuiltEngine:
     flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     network = builder.create_network(flags)
     parser = trt.OnnxParser(network, _make_logger(trt, messages))
-    if not parser.parse(request.model.SerializeToString()):
+    # Nothing can be measured without a GPU: only what is asked for by name is respelled.
+    model, lowering = lower(request.model, flavour, request.lowering, None, 0.0)
+    if not parser.parse(model.SerializeToString()):
         raise SegdinoDeployError(f"{flavour} {trt.__version__} cannot read the model: {_parser_errors(parser)}")
     config = builder.create_builder_config()
     config.clear_flag(trt.BuilderFlag.TF32)  # fp32 means fp32
@@ -66,6 +69,7 @@ def build(request: BuildRequest, flavour: str) -> BuiltEngine:
             "layer_precisions": _count(network, _output_type),
             "warnings": messages[:50],
         },
+        lowering=lowering,
     )
 
 

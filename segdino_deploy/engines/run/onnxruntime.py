@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,29 @@ from segdino_deploy.engines.run.contract import Array, Runner
 from segdino_deploy.errors import SegdinoDeployError, one_line
 from segdino_deploy.export.graph import INPUT
 from segdino_deploy.manifest import Engine, ModelCard
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
+
+
+def session_options(threads: int | None = None) -> ort.SessionOptions:
+    """Options of every session. `threads`: of one run; ONNX Runtime's own choice (physical cores) where None."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads or 0
+    # Idle workers must not spin: an application, or another engine beside this one, needs the cores.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return options
+
+
+def open_session(model: Path | bytes, threads: int | None = None) -> ort.InferenceSession:
+    """A CPU session of a file or of a serialized model."""
+    import onnxruntime as ort
+
+    source = model if isinstance(model, bytes) else str(model)
+    return ort.InferenceSession(source, session_options(threads), providers=["CPUExecutionProvider"])
 
 
 class OnnxRuntimeRunner(Runner):
@@ -23,13 +47,8 @@ class OnnxRuntimeRunner(Runner):
         import onnxruntime as ort
 
         self.precision = engine.precision
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = threads or 0
-        # Idle workers must not spin: an application, or another engine beside this one, needs the cores.
-        options.add_session_config_entry("session.force_spinning_stop", "1")
         try:
-            self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session = open_session(path, threads)
         except Exception as error:  # onnxruntime's exceptions share no public base
             raise SegdinoDeployError(
                 f"{path}: ONNX Runtime {ort.__version__} cannot open it: {one_line(error)}"

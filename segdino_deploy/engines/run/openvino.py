@@ -16,6 +16,12 @@ from segdino_deploy.requirements import require_module
 CAPABILITY = {"f32": "FP32", "bf16": "BF16", "f16": "FP16"}  # inference precision -> what the device must offer
 
 
+def compile_options(inference_precision: str, threads: int | None = None) -> dict[str, Any]:
+    """Options of every compilation. `threads`: of one run; OpenVINO's own choice (physical cores) where None."""
+    options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": inference_precision}
+    return options | {"INFERENCE_NUM_THREADS": threads} if threads else options
+
+
 class OpenVinoRunner(Runner):
     backend = "openvino"
     device = "CPU"
@@ -36,11 +42,8 @@ class OpenVinoRunner(Runner):
                 f"{path}: was built to compute in {wanted}, which this CPU does not have; build it here: "
                 f"segdino-deploy build-engine --{engine.precision} --backend openvino"
             )
-        config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": wanted}
-        if threads:
-            config["INFERENCE_NUM_THREADS"] = threads
         try:
-            compiled = core.compile_model(str(path), "CPU", config)
+            compiled = core.compile_model(str(path), "CPU", compile_options(wanted, threads))
         except RuntimeError as error:
             raise SegdinoDeployError(f"{path}: OpenVINO {ov.__version__} cannot open it: {one_line(error)}") from error
         self._names = [_name_of(output.get_names(), card) for output in compiled.outputs]

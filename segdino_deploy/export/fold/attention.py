@@ -52,6 +52,8 @@ def rope_tables(periods: Tensor, patch_h: int, patch_w: int, num_prefix_tokens: 
 class FoldedAttention(nn.Module):
     """`ls(proj(attention(qkv(norm(x)))))` of a block, given the plain norm's output; MatMul, Softmax, MatMul."""
 
+    rewrites = ("B2", "B3", "B4", "B5", "B6", "B8")
+
     def __init__(self, norm: nn.LayerNorm, attention: Attention, gamma: Tensor, sin: Tensor, cos: Tensor) -> None:
         super().__init__()
         self.num_heads = attention.num_heads

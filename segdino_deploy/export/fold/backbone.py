@@ -32,6 +32,8 @@ def fold_input_scaling(patch: nn.Conv2d, mean: Sequence[float], std: Sequence[fl
 class FoldedMlp(nn.Module):
     """`ls(fc2(gelu(fc1(norm(x)))))` of a block, given the plain norm's output (B4, B5)."""
 
+    rewrites = ("B4", "B5")
+
     def __init__(self, norm: nn.LayerNorm, mlp: Mlp, gamma: Tensor) -> None:
         super().__init__()
         dtype = mlp.fc1.weight.dtype
@@ -44,6 +46,8 @@ class FoldedMlp(nn.Module):
 
 class FoldedSwiGLU(nn.Module):
     """`ls(w3(silu(w1(norm(x))) * w2(norm(x))))` of a block, given the plain norm's output (B4, B5)."""
+
+    rewrites = ("B4", "B5")
 
     def __init__(self, norm: nn.LayerNorm, swiglu: SwiGLU, gamma: Tensor) -> None:
         super().__init__()
@@ -81,6 +85,8 @@ class FoldedBackbone(nn.Module):
     B7: prefix tokens are dropped before the final norm, whose affine is left to the heads: what comes out has mean 0
     and variance 1. Leaves the faithful backbone untouched.
     """
+
+    rewrites = ("B1", "B7")
 
     def __init__(
         self,

@@ -38,14 +38,17 @@ class FoldedSegDINO(nn.Module):
         backbone = next(iter(models.values())).backbone
         grid = (input_hw[0] // PATCH_SIZE, input_hw[1] // PATCH_SIZE)
         self.backbone = FoldedBackbone(backbone, taps, input_hw, mean, std)
-        self.heads = nn.ModuleList(fold_head(model.head, backbone.norm, grid) for model in models.values())
+        self.heads = [f"head_{name}" if name else "head" for name in models]  # node names start with them
+        for attribute, model in zip(self.heads, models.values(), strict=True):
+            self.add_module(attribute, fold_head(model.head, backbone.norm, grid))
+        self.rewrites = ("O1",) * sum(model.num_classes == 1 for model in models.values())
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         pixels = image.to(self.backbone.patch_embed.weight.dtype).permute(0, 3, 1, 2)  # [N, 3, H, W]
         features = dict(zip(self.backbone.taps, self.backbone(pixels), strict=True))
         outputs: list[Tensor] = []
-        for module, taps, threshold in zip(self.heads, self.taps_of_heads, self.thresholds, strict=True):
-            head = cast(FoldedHead, module)
+        for attribute, taps, threshold in zip(self.heads, self.taps_of_heads, self.thresholds, strict=True):
+            head = cast(FoldedHead, self.get_submodule(attribute))
             logits = head([features[tap] for tap in taps])  # [N, C, h', w']
             align_corners = head.final_align_corners
             logits = F.interpolate(logits, size=self.input_hw, mode="bilinear", align_corners=align_corners)

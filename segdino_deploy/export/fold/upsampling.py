@@ -9,22 +9,16 @@ rows that Shift fills with zeros are zero rows of A, and a constant added to z s
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segdino_deploy.export.fold.affine import Affine, after, to_linear
 from segdino_deploy.export.fold.convolution import merges
-
-
-def interpolation_matrix(size: int, out_size: int, align_corners: bool) -> Tensor:
-    """Bilinear resizing along one axis as a matrix, float64 `[out_size, size]`; PyTorch's own rows."""
-    identity = torch.eye(size, dtype=torch.float64)[None, None]  # rows are the axis to resize
-    return F.interpolate(identity, size=(out_size, size), mode="bilinear", align_corners=align_corners)[0, 0]
+from segdino_deploy.interpolation import interpolation_matrix
 
 
 def shifted_interpolation(size: int, out_size: int, align_corners: bool) -> Tensor:
     """A = [U down | U | U up], float64 `[out_size, 3 * size]`: what the three taps of a padded convolution read."""
-    up = interpolation_matrix(size, out_size, align_corners)
+    up = torch.from_numpy(interpolation_matrix(size, out_size, align_corners))
     zeros = up.new_zeros(1, size)
     from_above = torch.cat([zeros, up[:-1]])  # tap 0 reads the row above; above the first there is padding
     from_below = torch.cat([up[1:], zeros])
@@ -53,6 +47,7 @@ class UpsampledConvFromTokens(nn.Module):
         self.channels = conv.out_channels
         taps = stack_taps(conv)
         self.projection: nn.Linear | None = None
+        self.rewrites = ("T1", "T2") if merges(projection, conv) else ("T1",)
         if merges(projection, conv):
             taps = after(taps, projection)
         else:
@@ -66,9 +61,8 @@ class UpsampledConvFromTokens(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         h, w = self.grid
         x = tokens if self.projection is None else self.projection(tokens)
-        z = self.weight @ x.transpose(
-            1, 2
-        )  # [N, K * 9, h * w]: weights on the left, so that no axes need sorting later
+        # Weights on the left: then only two inner axes change places below, which every backend does quickly.
+        z = self.weight @ x.transpose(1, 2)  # [N, K * 9, h * w]
         z = z if self.bias is None else z + self.bias
         z = z.reshape(-1, 3 * self.channels, 3, h, w).transpose(2, 3)  # [N, K * tap row, h, tap column, w]
         z = z.reshape(-1, self.channels, 3 * h, 3 * w)

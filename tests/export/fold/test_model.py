@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from segdino_deploy import load_segdino
-from segdino_deploy.export.fold import FoldedSegDINO
+from segdino_deploy.export.fold import FoldedSegDINO, count_rewrites
 from tests.conftest import IMAGENET_MEAN, IMAGENET_STD, Golden
 from tests.export.fold.random_models import (
     MEAN,
@@ -84,3 +84,24 @@ def test_mask_of_several_classes_is_the_largest_logit() -> None:
     assert mask.dtype == torch.uint8
     np.testing.assert_array_equal(mask, logits.numpy().argmax(axis=1))
     np.testing.assert_allclose(probability.sum(dim=1), 1, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("family", "norm", "features", "expected"),
+    [
+        ("v1_paper", "none", 8, {"H1": 4, "H2": 1, "H4": 1}),
+        ("v1_convt", "none", 8, {"H1": 4, "H2": 1, "H3": 1, "H4": 1}),
+        ("fine_grained", "none", 8, {"H2": 4, "T5b": 2}),
+        ("v2_initial", "batch", 24, {"T3": 1, "T5a": 2, "T5c": 1, "BN": 8}),
+        ("v2", "group", 8, {"T1": 3, "T5c": 1}),
+        ("v2", "group", 32, {"T1": 3, "T2": 3, "T3": 1, "T5c": 1}),
+    ],
+)
+def test_applied_rewrites_are_counted(family: str, norm: str, features: int, expected: dict[str, int]) -> None:
+    model = random_model(family, 2, norm, features)
+
+    counts = count_rewrites(FoldedSegDINO({"": model}, (32, 48), MEAN, STD, {"": 0.5}))
+
+    backbone = {"B1": 1, "B2": 4, "B3": 4, "B4": 8, "B5": 8, "B6": 4, "B7": 1, "B8": 4}
+    assert {name: n for name, n in counts.items() if name in backbone} == backbone
+    assert {name: n for name, n in counts.items() if name not in backbone} == expected

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from segdino_deploy.export.fold.affine import affine_of
 from segdino_deploy.export.fold.upsampling import (
     UpsampledConvFromTokens,
-    interpolation_matrix,
     shifted_interpolation,
 )
 from tests.export.fold.random_models import TOLERANCE, randomised, relative_error
@@ -40,13 +39,6 @@ def _to_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
 def _upsample(x: Tensor, scale: int, align_corners: bool) -> Tensor:
     size = (scale * x.shape[2], scale * x.shape[3])
     return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)
-
-
-def test_rows_of_an_interpolation_matrix_sum_to_one() -> None:
-    # half-pixel centres, 2 -> 4: positions -.25 (clamped to 0), .25, .75, 1.25 (clamped to 1)
-    expected = [[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]]
-
-    assert interpolation_matrix(2, 4, align_corners=False).tolist() == expected
 
 
 def test_matrices_hold_multiples_of_one_over_twice_the_scale() -> None:

@@ -45,6 +45,7 @@ class ComposedConv(nn.Module):
         self.grid = grid
         dtype, stride = conv.weight.dtype, conv.stride[0]
         self.projection: nn.Linear | None = None
+        self.rewrites = ("T3",) if merges(projection, conv) else ()
         self.conv: nn.Module
         if merges(projection, conv):
             composed = compose_with_projection(conv, projection)

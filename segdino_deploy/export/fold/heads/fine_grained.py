@@ -18,6 +18,8 @@ from segdino_deploy.model.heads.fine_grained import FeatureFusion, FineGrainedHe
 class BlocksConv(nn.Module):
     """Projection, transposed convolution by s and 3x3 as one 2x2 convolution of the projected tokens."""
 
+    rewrites = ("T5b",)
+
     def __init__(
         self, projection: Affine, transposed: nn.ConvTranspose2d, conv: nn.Conv2d, grid: tuple[int, int]
     ) -> None:
@@ -42,6 +44,8 @@ class BlocksConv(nn.Module):
 
 class FoldedFusion(nn.Module):
     """The fusion block with its 1x1 before the resize (H2): four times fewer positions where it doubles the size."""
+
+    rewrites = ("H2",)
 
     def __init__(self, fusion: FeatureFusion) -> None:
         super().__init__()

@@ -30,6 +30,7 @@ class FoldedLinearHead(FoldedHead):
     def __init__(self, head: LinearHead, final_norm: nn.LayerNorm, grid: tuple[int, int]) -> None:
         super().__init__()
         self.grid = grid
+        self.rewrites = ("H1",) * 4 + ("H2", "H4") + (() if head.proj is None else ("H3",))
         dtype = head.scratch.output_conv.weight.dtype
         output = affine_of(head.scratch.output_conv)  # [C, 4 F]
         slices = output.weight.chunk(4, dim=1)  # [C, F] of each level

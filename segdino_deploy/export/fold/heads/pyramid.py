@@ -23,6 +23,7 @@ class FoldedBlock(nn.Module):
         self.gamma = block.gamma
         self.depthwise = block.depthwise_conv
         self.pointwise, self.norm = block.pointwise_conv, block.norm
+        self.rewrites = ("BN",) if isinstance(block.norm, nn.BatchNorm2d) else ()
         if isinstance(block.norm, nn.BatchNorm2d):
             self.pointwise, self.norm = fold_batch_norm(block.pointwise_conv, block.norm), nn.Identity()
 
@@ -38,6 +39,8 @@ class OutputAfterBlock(nn.Module):
 
     The sum then runs over C class maps instead of K wide ones, and gamma needs no pass of its own.
     """
+
+    rewrites = ("T5c",)
 
     def __init__(self, block: nn.Module, output: nn.Conv2d) -> None:
         super().__init__()
@@ -67,6 +70,7 @@ class TokenMap(nn.Module):
     def __init__(self, affine: Affine, grid: tuple[int, int], like: Tensor, block: int = 1) -> None:
         super().__init__()
         self.grid, self.block = grid, block
+        self.rewrites = ("T5a",) if block > 1 else ()
         self.linear = to_linear(affine, like.dtype)
 
     def forward(self, tokens: Tensor) -> Tensor:

@@ -1,0 +1,46 @@
+"""One function, several spellings: nodes that a backend runs faster, chosen when an engine is built.
+
+A new spelling is one function (model to rewritten copy, or None where it does not apply) and one line in `LOWERINGS`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import onnx
+
+from segdino_deploy.engines.lowering.attention import (
+    attention_operator,
+    onnxruntime_attention,
+    split_qkv,
+    tensorrt_attention,
+)
+from segdino_deploy.engines.lowering.elementwise import final_resize_as_products, gelu_by_erf
+from segdino_deploy.engines.lowering.group_norm import group_norm_as_layer_norm, group_norm_by_moments
+
+CPU = ("openvino", "onnxruntime")
+TENSORRT = ("tensorrt", "tensorrt-rtx")
+
+
+@dataclass(frozen=True)
+class Lowering:
+    name: str
+    part: str  # of the graph: at most one spelling of a part is taken
+    rewrite: Callable[[onnx.ModelProto], onnx.ModelProto | None]
+    backends: tuple[str, ...]
+
+
+LOWERINGS: dict[str, Lowering] = {
+    lowering.name: lowering
+    for lowering in (
+        Lowering("split-qkv", "qkv", split_qkv, (*CPU, *TENSORRT)),
+        Lowering("attention-operator", "attention", attention_operator, CPU),
+        Lowering("attention-tensorrt", "attention", tensorrt_attention, TENSORRT),
+        Lowering("attention-onnxruntime", "attention", onnxruntime_attention, ("onnxruntime",)),
+        Lowering("group-norm-layer-norm", "group norm", group_norm_as_layer_norm, (*CPU, *TENSORRT)),
+        Lowering("group-norm-moments", "group norm", group_norm_by_moments, CPU),
+        Lowering("gelu-erf", "gelu", gelu_by_erf, (*CPU, *TENSORRT)),
+        Lowering("resize-products", "final resize", final_resize_as_products, (*CPU, *TENSORRT)),
+    )
+}
+
+__all__ = ["LOWERINGS", "Lowering"]

@@ -1,0 +1,124 @@
+"""How spellings are chosen: by time, only where they compute the same, and never where a name does not fit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from segdino_deploy import Bundle, build_engine
+from segdino_deploy.engines.build import BuildOptions
+from segdino_deploy.engines.lowering import choose
+from segdino_deploy.engines.lowering.choose import choose_lowerings, lower, parse_lowering
+from segdino_deploy.errors import InputError
+
+Exported = Callable[[str], Path]
+LOGITS = np.linspace(-1, 1, 12, dtype=np.float32).reshape(1, 1, 3, 4)
+
+
+def timed_backend(slow_operator: str, wrong_operator: str = "", refused_operator: str = "") -> choose.Open:
+    """A backend that takes 20 ms where a graph has `slow_operator`, and 2 ms where it has not."""
+
+    def open_model(model: onnx.ModelProto) -> choose.Run:
+        operators = {node.op_type for node in model.graph.node}
+        if refused_operator in operators:
+            raise RuntimeError(f"no kernel for {refused_operator}\ntrace")
+
+        def run() -> choose.Outputs:
+            time.sleep(0.02 if slow_operator in operators else 0.002)
+            return {"logits": LOGITS + (1 if wrong_operator in operators else 0)}
+
+        return run
+
+    return open_model
+
+
+def chosen(model: onnx.ModelProto, backend: choose.Open) -> dict[str, choose.LoweringRecord]:
+    return {record.part: record for record in choose_lowerings(model, "onnxruntime", backend, 1e-4)[1]}
+
+
+def test_the_fastest_spelling_of_each_part_is_taken(exported: Exported) -> None:
+    model = onnx.load(exported("v1_convt") / "model.onnx")
+
+    records = chosen(model, timed_backend(slow_operator="Softmax"))
+
+    assert records["attention"].chosen in ("attention-operator", "attention-onnxruntime")
+    assert records["attention"].times_faster > 2
+    assert set(records["attention"].median_ms) == {"as exported", "attention-operator", "attention-onnxruntime"}
+    assert records["gelu"].chosen == "as exported"
+
+
+def test_a_spelling_that_computes_something_else_is_left_out(exported: Exported) -> None:
+    model = onnx.load(exported("v1_convt") / "model.onnx")
+
+    records = chosen(model, timed_backend("Gelu", wrong_operator="Erf"))
+
+    assert records["gelu"].chosen == "as exported"
+    assert records["gelu"].refused == {"gelu-erf": "logits differ by 1.0e+00, allowed 1e-04"}
+
+
+def test_a_spelling_that_the_backend_refuses_is_recorded(exported: Exported) -> None:
+    model = onnx.load(exported("v1_convt") / "model.onnx")
+
+    records = chosen(model, timed_backend("Softmax", refused_operator="Attention"))
+
+    assert records["attention"].chosen == "attention-onnxruntime"
+    assert records["attention"].refused == {"attention-operator": "no kernel for Attention"}
+
+
+def test_nothing_is_measured_where_the_backend_cannot_run(exported: Exported) -> None:
+    model = onnx.load(exported("v1_convt") / "model.onnx")
+
+    assert lower(model, "tensorrt-rtx", ("auto",), None, 0.0) == (model, [])
+    assert lower(model, "onnxruntime", ("none",), timed_backend("Softmax"), 0.0) == (model, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("fast", "--lowering: 'fast' is none of auto, none, split-qkv"),
+        ("attention-operator,attention-onnxruntime", "spell the same part of the graph"),
+    ],
+)
+def test_names_that_do_not_fit_are_refused(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse_lowering(text)
+
+
+def test_a_name_that_is_not_for_the_backend_or_finds_nothing_is_refused(exported: Exported) -> None:
+    model = onnx.load(exported("v1_convt") / "model.onnx")
+
+    with pytest.raises(InputError, match="attention-onnxruntime is not for openvino"):
+        lower(model, "openvino", ("attention-onnxruntime",), None, 0.0)
+    with pytest.raises(InputError, match="group-norm-moments finds nothing to rewrite"):
+        lower(model, "openvino", ("group-norm-moments",), None, 0.0)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+def test_tensorrt_rtx_builds_the_decomposed_attention(precision: str, bundle_copy: Callable[[str], Bundle]) -> None:
+    engine = build_engine(bundle_copy("v1_convt"), BuildOptions(precision, "tensorrt-rtx"))  # type: ignore[arg-type]
+
+    assert engine.lowering == []
+    assert engine.receipt["network_layers"] > 0
+
+
+def test_tensorrt_rtx_builds_the_attention_operator_in_fp16(bundle_copy: Callable[[str], Bundle]) -> None:
+    bundle = bundle_copy("v1_convt")
+
+    engine = build_engine(bundle, BuildOptions("fp16", "tensorrt-rtx", lowering=("attention-tensorrt",)))
+
+    assert [record.chosen for record in engine.lowering] == ["attention-tensorrt"]
+    assert Bundle.open(bundle.path).manifest.engines["tensorrt-rtx-fp16"].lowering == engine.lowering
+
+
+def test_an_engine_with_a_named_spelling_passes_its_canary(bundle_copy: Callable[[str], Bundle]) -> None:
+    options = BuildOptions("fp32", "onnxruntime", lowering=("attention-onnxruntime", "group-norm-moments"))
+
+    engine = build_engine(bundle_copy("v2"), options)
+
+    assert engine.canary is not None and engine.canary.passed
+    assert engine.receipt["operators"]["MultiHeadAttention"] == 12
