@@ -1,6 +1,6 @@
 # make demo    the whole path on the packaged example, into ./demo.segdino
 # make test    style, types and tests
-# make results regenerates benchmarks/RESULTS.md from benchmarks/results/*.json
+# make results regenerates benchmarks/RESULTS.md and GRAPH.md from benchmarks/results
 # Each makes .venv and installs what it needs first. Nothing but Python 3.10+ and make is needed.
 PYTHON ?= python3
 VENV := .venv
@@ -21,6 +21,7 @@ test: $(VENV)/installed-test
 
 results: $(VENV)/installed-all
 	$(BIN)/python -m segdino_deploy.benchmarks.report benchmarks/results > benchmarks/RESULTS.md
+	$(BIN)/python -m segdino_deploy.benchmarks.graph.report benchmarks/results/graph > benchmarks/GRAPH.md
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

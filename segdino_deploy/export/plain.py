@@ -26,7 +26,7 @@ class PlainSegDINO(nn.Module):
         self.mean, self.std = (nn.Buffer(torch.tensor(values).view(3, 1, 1)) for values in (mean, std))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        pixels = image.permute(0, 3, 1, 2).float() / 255  # [N, 3, H, W]
+        pixels = image.float().permute(0, 3, 1, 2) / 255  # [N, 3, H, W]; TensorRT casts uint8 first or not at all
         logits = self.model((pixels - self.mean) / self.std)
         return mask_from_logits(logits, self.threshold), probability_from_logits(logits), logits
 

@@ -55,7 +55,7 @@ def measure_parity(
     pairs = {"canary": (canary.logits, run(canary.image))}
     if reference is not None:
         # A dynamic batch is run at two sizes: one that was baked in somewhere would show.
-        batches = [batch, min(batch + 1, max_batch or batch)]
+        batches = dict.fromkeys((batch, min(batch + 1, max_batch or batch)))
         images = [random_images(n, (height, width), seed) for seed, n in enumerate(batches, start=1)]
         pairs["random"] = (_concatenated([reference(image) for image in images]), _concatenated(list(map(run, images))))
     return [

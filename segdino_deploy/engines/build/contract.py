@@ -25,6 +25,7 @@ class BuildRequest:
     directory: Path
     name: str  # file name without suffix: <backend>-<precision>
     lowering: tuple[str, ...] = ("auto",)  # as `engines.lowering.choose.parse_lowering` gives them
+    inference_precision: str | None = None  # OpenVINO: what to compute in; None: measured
     on_step: OnStep = ignore
 
 

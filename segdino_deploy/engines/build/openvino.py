@@ -42,7 +42,7 @@ def build(request: BuildRequest) -> BuiltEngine:
     ov = require_module("openvino", "OpenVINO engines", extra="openvino")
     path = request.directory / f"{request.name}.xml"
     core = ov.Core()
-    candidates = [name for name in CANDIDATES[request.precision] if supports(core, name)]
+    candidates = _candidates(core, request)
     try:
         measured = _median_ms(core, request, candidates) if len(candidates) > 1 else {candidates[0]: 0.0}
         inference_precision = min(measured, key=measured.__getitem__)
@@ -64,6 +64,16 @@ def build(request: BuildRequest) -> BuiltEngine:
         receipt=receipt,
         lowering=lowering,
     )
+
+
+def _candidates(core: Any, request: BuildRequest) -> list[str]:
+    wanted = request.inference_precision
+    if wanted is None:
+        return [name for name in CANDIDATES[request.precision] if supports(core, name)]
+    if wanted not in CANDIDATES[request.precision] or not supports(core, wanted):
+        fitting = ", ".join(name for name in CANDIDATES[request.precision] if supports(core, name))
+        raise InputError(f"{request.precision} cannot be computed in {wanted} here, only in {fitting}")
+    return [wanted]
 
 
 def _median_ms(core: Any, request: BuildRequest, precisions: Sequence[str]) -> dict[str, float]:

@@ -60,6 +60,7 @@ class BuildOptions:
     backend: str | None = None
     calibration: Path | None = None
     lowering: tuple[str, ...] = (AUTO,)
+    inference_precision: str | None = None  # OpenVINO: `f32`, `bf16` or `f16`; None: the fastest one, measured
 
 
 def choose_backend() -> tuple[str, str]:
@@ -107,6 +108,7 @@ def build_engine(
             directory,
             f"{name}-{options.precision}",
             options.lowering,
+            options.inference_precision,
             on_step,
         )
         on_step(f"building the {name} {options.precision} engine")

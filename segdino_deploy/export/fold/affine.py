@@ -35,6 +35,24 @@ def to_linear(affine: Affine, dtype: torch.dtype) -> nn.Linear:
     return layer
 
 
+class TokensToChannels(nn.Module):
+    """An affine map of tokens `[N, h * w, in]` to `[N, out, h * w]`.
+
+    The weights stand on the left, so that the result has channels first and needs no transpose of its own: backends
+    move a wide map between the two orders slowly, the tokens quickly.
+    """
+
+    def __init__(self, affine: Affine, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(affine.weight.to(dtype), requires_grad=False)  # [out, in]
+        has_bias = bool(affine.bias.any())
+        self.bias = nn.Buffer(affine.bias[:, None].to(dtype)) if has_bias else None  # [out, 1]
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.weight @ tokens.transpose(1, 2)
+        return x if self.bias is None else x + self.bias
+
+
 def to_conv(kernel: Tensor, bias: Tensor | None, dtype: torch.dtype, stride: int = 1, padding: int = 0) -> nn.Conv2d:
     """`kernel` `[out, in, kh, kw]` and `bias` `[out]` as a convolution; a bias of zeros is left out."""
     has_bias = bias is not None and bool(bias.any())

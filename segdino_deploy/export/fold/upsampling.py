@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from segdino_deploy.export.fold.affine import Affine, after, to_linear
+from segdino_deploy.export.fold.affine import Affine, TokensToChannels, after, to_linear
 from segdino_deploy.export.fold.convolution import merges
 from segdino_deploy.interpolation import interpolation_matrix
 
@@ -52,8 +52,7 @@ class UpsampledConvFromTokens(nn.Module):
             taps = after(taps, projection)
         else:
             self.projection = to_linear(projection, dtype)
-        self.weight = nn.Parameter(taps.weight.to(dtype), requires_grad=False)  # [K * 9, in]
-        self.bias = nn.Buffer(taps.bias[:, None].to(dtype)) if bool(taps.bias.any()) else None
+        self.maps = TokensToChannels(taps, dtype)  # [K * 9, in]
         rows, columns = (shifted_interpolation(size, scale * size, align_corners) for size in grid)
         self.rows = nn.Buffer(rows.to(dtype))  # [s h, 3 h]
         self.columns = nn.Buffer(columns.T.contiguous().to(dtype))  # [3 w, s w]
@@ -61,9 +60,7 @@ class UpsampledConvFromTokens(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         h, w = self.grid
         x = tokens if self.projection is None else self.projection(tokens)
-        # Weights on the left: then only two inner axes change places below, which every backend does quickly.
-        z = self.weight @ x.transpose(1, 2)  # [N, K * 9, h * w]
-        z = z if self.bias is None else z + self.bias
+        z = self.maps(x)  # [N, K * 9, h * w]
         z = z.reshape(-1, 3 * self.channels, 3, h, w).transpose(2, 3)  # [N, K * tap row, h, tap column, w]
         z = z.reshape(-1, self.channels, 3 * h, 3 * w)
-        return self.rows @ z @ self.columns
+        return self.rows @ z @ self.columns  # type: ignore[no-any-return]

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdino_deploy.export.fold.affine import Affine, affine_of, fold_batch_norm, to_conv, to_linear
+from segdino_deploy.export.fold.affine import Affine, TokensToChannels, affine_of, fold_batch_norm, to_conv
 from segdino_deploy.export.fold.heads.base import ComposedConv, FoldedHead, fold_projections
 from segdino_deploy.export.fold.transposed import transposed_after
 from segdino_deploy.export.fold.upsampling import UpsampledConvFromTokens
-from segdino_deploy.model.heads.base import tokens_to_map
 from segdino_deploy.model.heads.pyramid import InitialPyramidHead, PyramidHead, ResidualDepthwiseBlock
 
 
@@ -65,16 +64,16 @@ def fuse_top_down(levels: Sequence[Tensor], blocks: Sequence[nn.Module]) -> Tens
 
 
 class TokenMap(nn.Module):
-    """Tokens `[N, h * w, D]` through a Linear to `[N, K * s * s, h, w]`, then pixel shuffle by `s`."""
+    """Tokens `[N, h * w, D]` through an affine map to `[N, K * s * s, h, w]`, then pixel shuffle by `s`."""
 
     def __init__(self, affine: Affine, grid: tuple[int, int], like: Tensor, block: int = 1) -> None:
         super().__init__()
         self.grid, self.block = grid, block
         self.rewrites = ("T5a",) if block > 1 else ()
-        self.linear = to_linear(affine, like.dtype)
+        self.maps = TokensToChannels(affine, like.dtype)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        x = tokens_to_map(self.linear(tokens), *self.grid)
+        x = self.maps(tokens).reshape(-1, self.maps.weight.shape[0], *self.grid)  # [N, K s s, h, w]
         return F.pixel_shuffle(x, self.block) if self.block > 1 else x
 
 
