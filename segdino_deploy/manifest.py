@@ -179,9 +179,11 @@ class LoweringRecord(Record):
 
     part: str
     chosen: str
-    median_ms: dict[str, float] = {}  # of the canary, interleaved; empty where the spelling was asked for by name
-    times_faster: float | None = None  # the chosen one, than the spelling in model.onnx
+    median_ms: dict[str, float] = {}  # of the canary; empty where nothing was measured
+    # the chosen one than the one in model.onnx: by the median of the rounds or by the best round, whichever says less
+    times_faster: float | None = None
     refused: dict[str, str] = {}  # variants the backend or the check refused, with the reason
+    note: str = ""
 
 
 class Engine(Record):

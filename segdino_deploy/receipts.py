@@ -6,7 +6,7 @@ from collections import Counter
 
 import onnx
 
-from segdino_deploy.export.graph import WEIGHT_PRODUCTS, type_name, value_types
+from segdino_deploy.export.graph import WEIGHT_PRODUCTS, is_resizing_matrix, type_name, value_types
 from segdino_deploy.manifest import ParityRecord, Precision, TypedModel
 
 
@@ -16,7 +16,7 @@ def weight_products_by_type(model: onnx.ModelProto) -> dict[str, int]:
     A product whose two operands both come out of DequantizeLinear counts as int8.
     """
     types = value_types(model)
-    constants = {tensor.name for tensor in model.graph.initializer}
+    constants = {tensor.name for tensor in model.graph.initializer if not is_resizing_matrix(tensor.name)}
     producer = {name: node for node in model.graph.node for name in node.output}
 
     def is_dequantized(name: str) -> bool:

@@ -79,13 +79,14 @@ def command(
 
 def describe(engine: object) -> str:
     """One line: what runs in which type, and what the canary said."""
+    from segdino_deploy.engines.lowering.choose import AS_EXPORTED
     from segdino_deploy.manifest import Engine
 
     assert isinstance(engine, Engine)
     inside = f"computes in {engine.inference_precision}, " if engine.inference_precision else ""
     note = engine.receipt.get("note")
     inside += f"{note}, " if note else ""
-    spelled = [record.chosen for record in engine.lowering if record.chosen != "as exported"]
+    spelled = [record.chosen for record in engine.lowering if record.chosen != AS_EXPORTED]
     inside += f"respelled {', '.join(spelled)}, " if spelled else ""
     if engine.canary is None:
         return f"{inside}canary not run: this machine cannot run {engine.backend} engines"

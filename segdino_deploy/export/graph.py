@@ -21,6 +21,11 @@ LOGITS = "logits"  # in every graph, output or not, a float32 value of each head
 WEIGHT_PRODUCTS = ("MatMul", "Gemm", "Conv", "ConvTranspose")
 
 
+def is_resizing_matrix(constant: str) -> bool:
+    """Whether a constant, by its name, resizes rows or columns of a map: no weight, though it stands in a MatMul."""
+    return re.search(r"[./](rows|columns)(\.|$)", constant) is not None  # a typed copy has the type behind the name
+
+
 def load_onnx(path: Path) -> onnx.ModelProto:
     """Reads an ONNX file. InputError where it is none."""
     try:

@@ -20,7 +20,7 @@ from segdino_deploy.export.graph import select_outputs, with_card
 from segdino_deploy.export.heads import HeadSource, check_head_name
 from segdino_deploy.export.operations import count_stages
 from segdino_deploy.export.options import ExportOptions
-from segdino_deploy.export.trace import trace
+from segdino_deploy.export.trace import trace_checked
 from segdino_deploy.export.verify import measure_parity
 from segdino_deploy.manifest import OUTPUTS, FoldingRecord, Manifest, ModelCard, output_name
 from segdino_deploy.model.joint import load_models
@@ -129,4 +129,4 @@ def fold_models(models: Mapping[str, SegDINO], card: ModelCard) -> FoldedSegDINO
 def trace_models(folded: FoldedSegDINO, card: ModelCard) -> onnx.ModelProto:
     """The exported graph with all three outputs of each head."""
     names = [output_name(head.name, kind) for head in card.heads for kind in OUTPUTS]
-    return trace(folded, card.input_size, card.batch, names)
+    return trace_checked(folded, card.input_size, card.batch, names)

@@ -26,15 +26,21 @@ SKIPPED_OPTIMIZERS = ["fuse_matmul_add_bias_into_gemm", "fuse_matmul_add_bias_in
 DYNAMIC_SHAPE_OPERATORS = ("If", "Loop", "Tile", "Shape", "NonZero")
 
 
+def trace_checked(
+    module: torch.nn.Module, input_hw: tuple[int, int], batch: BatchRange, output_names: Sequence[str]
+) -> onnx.ModelProto:
+    """`trace`, then ONNX's checker. CheckFailed where an operator is left that a static graph must not have."""
+    return check_graph(trace(module, input_hw, batch, output_names), batch)
+
+
 def trace(
     module: torch.nn.Module, input_hw: tuple[int, int], batch: BatchRange, output_names: Sequence[str]
 ) -> onnx.ModelProto:
-    """Exports with all outputs of the module (`output_names`, in its order), simplifies and checks.
+    """Exports with all outputs of the module (`output_names`, in its order) and simplifies.
 
     `module` takes uint8 `[N, H, W, 3]` with (H, W) = `input_hw`.
 
-    The batch is a constant where `batch.is_fixed`, else the symbolic dimension `N`. Raises CheckFailed where the
-    checker refuses the graph or where an operator is left that a static graph must not have.
+    The batch is a constant where `batch.is_fixed`, else the symbolic dimension `N`.
     """
     weight_bytes = sum(p.numel() * p.element_size() for p in module.parameters())
     if weight_bytes > PROTOBUF_LIMIT_BYTES:
@@ -44,8 +50,7 @@ def trace(
     example_batch = batch.max if batch.is_fixed else 2  # torch.export would specialise a dynamic batch of 1
     image = torch.zeros(example_batch, *input_hw, 3, dtype=torch.uint8)
     dynamic_shapes = None if batch.is_fixed else ({0: torch.export.Dim("N", min=1, max=65535)},)
-    model = trace_module(module, (image,), [INPUT], output_names, dynamic_shapes)
-    return check_graph(model, batch)
+    return trace_module(module, (image,), [INPUT], output_names, dynamic_shapes)
 
 
 def trace_module(

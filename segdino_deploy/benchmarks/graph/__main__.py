@@ -10,7 +10,7 @@ from pathlib import Path
 from segdino_deploy.atomic import write_atomically
 from segdino_deploy.benchmarks.graph.measure import measure_case
 from segdino_deploy.benchmarks.graph.suite import read_suite
-from segdino_deploy.errors import SegdinoDeployError
+from segdino_deploy.errors import InputError, SegdinoDeployError
 
 
 def main(arguments: list[str]) -> int:
@@ -23,6 +23,8 @@ def main(arguments: list[str]) -> int:
     try:
         suite = read_suite(given.suite)
         cases = {f"{family}-{size}": (family, size) for size in suite.sizes for family in suite.families}
+        if given.only is not None and given.only not in cases:
+            raise InputError(f"--only: {given.only} is none of {', '.join(cases)}")
         for name, (family, size) in cases.items():
             if given.only in (None, name):
                 with tempfile.TemporaryDirectory() as directory:

@@ -15,6 +15,7 @@ from segdino_deploy.benchmarks.memory import peak_memory_mib
 from segdino_deploy.bundle import CANARY, Bundle
 from segdino_deploy.canary import Canary
 from segdino_deploy.engines.build import BuildOptions, build_engine
+from segdino_deploy.engines.lowering.choose import AUTO, NONE
 from segdino_deploy.engines.run import open_in_bundle
 from segdino_deploy.export.graph import INPUT, select_outputs, with_card
 from segdino_deploy.export.operations import count_stages
@@ -29,7 +30,7 @@ from segdino_deploy.receipts import typed_model_record
 from segdino_deploy.timing import interleave, median_ratio
 
 TENSORRT = EngineSpec(backend="tensorrt-rtx", precision="fp32")
-AS_EXPORTED = ("none",)  # the plain side is never respelled
+PLAIN = (NONE,)  # the plain side is never respelled
 
 
 class Side(BaseModel):
@@ -81,8 +82,8 @@ def measure_case(family: str, size: int, suite: Suite, directory: Path, on_step:
     engines = []
     for spec in suite.engines:
         on_step(f"{family} {size}: building {spec.name}, plain and folded")
-        build_engine(plain, _options(spec, AS_EXPORTED))
-        build_engine(folded, _options(spec, ("auto",)))
+        build_engine(plain, _options(spec, PLAIN))
+        build_engine(folded, _options(spec, (AUTO,)))
         on_step(f"{family} {size}: measuring {spec.name}")
         engines.append(_measure_engine(spec, plain, folded, suite))
     on_step(f"{family} {size}: building with TensorRT-RTX")
@@ -155,7 +156,7 @@ def _describe(bundle: Bundle) -> Side:
     from segdino_deploy.export.graph import load_onnx
 
     stages = count_stages(load_onnx(bundle.file(FP32_FILE)))
-    engine = build_engine(bundle, _options(TENSORRT, AS_EXPORTED))
+    engine = build_engine(bundle, _options(TENSORRT, PLAIN))
     return Side(
         nodes=sum(stage.operations for stage in stages.values()),
         stages=stages,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from segdino_deploy.manifest import Precision
 from segdino_deploy.recipes import Recipe, read_recipe
 
-FAMILIES = ("v1_paper", "v1_convt", "fine_grained", "v2_initial", "v2")
+FamilyName = Literal["v1_paper", "v1_convt", "fine_grained", "v2_initial", "v2"]
 
 
 class EngineSpec(Recipe):
@@ -25,7 +26,7 @@ class EngineSpec(Recipe):
 class Suite(Recipe):
     """Every family at every size, with every engine."""
 
-    families: list[str]
+    families: list[FamilyName]
     sizes: list[int]  # square, pixels
     engines: list[EngineSpec]
     rounds: int = 15

@@ -12,7 +12,6 @@ from segdino_deploy.engines.lowering.choose import lower
 from segdino_deploy.engines.run.contract import Array
 from segdino_deploy.engines.run.onnxruntime import open_session, session_options
 from segdino_deploy.errors import InputError, SegdinoDeployError, one_line
-from segdino_deploy.evidence import TOLERANCE
 from segdino_deploy.export.graph import INPUT
 
 
@@ -33,15 +32,15 @@ def build(request: BuildRequest) -> BuiltEngine:
         names = [output.name for output in session.get_outputs()]
         return lambda: dict(zip(names, session.run(names, {INPUT: request.canary.image}), strict=True))
 
-    model, lowering = lower(
-        request.model, "onnxruntime", request.lowering, open_model, TOLERANCE[request.precision], request.on_step
-    )
     options = session_options()
     # EXTENDED: the fusions that hold on every CPU. The layout for this very CPU is chosen when the engine is opened.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.optimized_model_filepath = str(path)
     try:
+        model, lowering = lower(request, "onnxruntime", open_model)
         ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except SegdinoDeployError:
+        raise
     except Exception as error:  # onnxruntime's exceptions share no public base
         raise SegdinoDeployError(f"ONNX Runtime {ort.__version__} cannot build it: {one_line(error)}") from error
     operators = Counter(node.op_type for node in onnx.load(path).graph.node)

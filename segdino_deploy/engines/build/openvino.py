@@ -15,9 +15,8 @@ from segdino_deploy.engines.lowering.choose import lower
 from segdino_deploy.engines.run.contract import Array
 from segdino_deploy.engines.run.openvino import compile_options, supports
 from segdino_deploy.errors import InputError, SegdinoDeployError, one_line
-from segdino_deploy.evidence import TOLERANCE
 from segdino_deploy.requirements import require_module
-from segdino_deploy.timing import interleave
+from segdino_deploy.timing import every_round, interleave
 
 # What may compute each precision. f32 is always among them: many CPUs offer a 16-bit type that is slower than f32, and
 # f32 arithmetic on 16-bit weights is never less accurate. The fastest on this CPU is taken (measured) and recorded.
@@ -46,9 +45,7 @@ def build(request: BuildRequest) -> BuiltEngine:
     try:
         measured = _median_ms(core, request, candidates) if len(candidates) > 1 else {candidates[0]: 0.0}
         inference_precision = min(measured, key=measured.__getitem__)
-        open_model = partial(_open, core, request, inference_precision)
-        tolerance = TOLERANCE[request.precision]
-        lowered, lowering = lower(request.model, "openvino", request.lowering, open_model, tolerance, request.on_step)
+        lowered, lowering = lower(request, "openvino", partial(_open, core, request, inference_precision))
         model = _read(core, request, lowered)
         ov.save_model(model, path, compress_to_fp16=False)
     except RuntimeError as error:
@@ -79,12 +76,8 @@ def _candidates(core: Any, request: BuildRequest) -> list[str]:
 def _median_ms(core: Any, request: BuildRequest, precisions: Sequence[str]) -> dict[str, float]:
     """Median milliseconds of the canary per inference precision, one run of each in turn."""
     runs = {precision: _open(core, request, precision, request.model) for precision in precisions}
-    samples = interleave({name: partial(_ignoring_round, run) for name, run in runs.items()}, ROUNDS, warmup=1)
+    samples = interleave({name: every_round(run) for name, run in runs.items()}, ROUNDS, warmup=1)
     return {precision: round(statistics.median(values), 3) for precision, values in samples.items()}
-
-
-def _ignoring_round(run: Callable[[], object], _round: int) -> object:
-    return run()
 
 
 def _open(

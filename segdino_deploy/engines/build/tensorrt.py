@@ -11,7 +11,9 @@ from typing import Any
 from segdino_deploy.engines.build.contract import BuildRequest, BuiltEngine
 from segdino_deploy.engines.lowering.choose import lower
 from segdino_deploy.errors import MissingComponent, SegdinoDeployError, one_line
+from segdino_deploy.evidence import require
 from segdino_deploy.export.graph import INPUT
+from segdino_deploy.export.verify import measure_parity
 from segdino_deploy.requirements import require_module
 
 MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
@@ -41,8 +43,10 @@ def build(request: BuildRequest, flavour: str) -> BuiltEngine:
     flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     network = builder.create_network(flags)
     parser = trt.OnnxParser(network, _make_logger(trt, messages))
-    # Nothing can be measured without a GPU: only what is asked for by name is respelled.
-    model, lowering = lower(request.model, flavour, request.lowering, None, 0.0)
+    model, lowering = lower(request, flavour, None)
+    if lowering and request.precision != "bf16":  # which ONNX Runtime has no kernels for
+        for record in measure_parity(model, request.precision, request.canary, request.card.thresholds):
+            require(record)
     if not parser.parse(model.SerializeToString()):
         raise SegdinoDeployError(f"{flavour} {trt.__version__} cannot read the model: {_parser_errors(parser)}")
     config = builder.create_builder_config()

@@ -19,6 +19,7 @@ from segdino_deploy.engines.lowering.group_norm import group_norm_as_layer_norm,
 
 CPU = ("openvino", "onnxruntime")
 TENSORRT = ("tensorrt", "tensorrt-rtx")
+TENSORRT_SOFTMAX = "the softmax's type is left to TensorRT's fused kernel"
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Lowering:
     part: str  # of the graph: at most one spelling of a part is taken
     rewrite: Callable[[onnx.ModelProto], onnx.ModelProto | None]
     backends: tuple[str, ...]
+    note: str = ""  # what changes with it
 
 
 LOWERINGS: dict[str, Lowering] = {
@@ -34,7 +36,7 @@ LOWERINGS: dict[str, Lowering] = {
     for lowering in (
         Lowering("split-qkv", "qkv", split_qkv, (*CPU, *TENSORRT)),
         Lowering("attention-operator", "attention", attention_operator, CPU),
-        Lowering("attention-tensorrt", "attention", tensorrt_attention, TENSORRT),
+        Lowering("attention-tensorrt", "attention", tensorrt_attention, TENSORRT, TENSORRT_SOFTMAX),
         Lowering("attention-onnxruntime", "attention", onnxruntime_attention, ("onnxruntime",)),
         Lowering("group-norm-layer-norm", "group norm", group_norm_as_layer_norm, (*CPU, *TENSORRT)),
         Lowering("group-norm-moments", "group norm", group_norm_by_moments, CPU),

@@ -41,7 +41,7 @@ class Rotation:
 def find_attentions(pattern: Pattern) -> Iterator[AttentionNodes]:
     """MatMul, Softmax, MatMul, with casts around the softmax where it computes in another type."""
     for softmax in pattern.model.graph.node:
-        if softmax.op_type != "Softmax":
+        if softmax.op_type != "Softmax" or attribute(softmax, "axis", -1) not in (-1, 3):
             continue
         before = pattern.made_by(softmax.input[0], "Cast")
         scores = pattern.made_by(before.input[0] if before else softmax.input[0], "MatMul")
@@ -114,6 +114,10 @@ def onnxruntime_attention(model: onnx.ModelProto) -> onnx.ModelProto | None:
         merged = heads_back and pattern.only_reader(heads_back.output[0], "Reshape")
         if None in rotations or values is None or merged is None or pattern.elem_type(found.out) != TensorProto.FLOAT:
             continue
+        if heads_back is None or list(attribute(heads_back, "perm", [])) != [0, 2, 1, 3]:
+            continue
+        if len(pattern.shape(merged.output[0])) != 3:
+            continue
         r = Replacement(merged.output[0])
         rotated = []
         for label, rotation in zip("qk", rotations, strict=True):
@@ -130,8 +134,8 @@ def _rotary(pattern: Pattern, r: Replacement, rotation: Rotation, label: str) ->
     cos, sin = pattern.value(rotation.cos), pattern.value(rotation.sin)
     assert cos is not None and sin is not None
     tables = [
-        r.constant("cos", np.ascontiguousarray(cos[:, :half])),
-        r.constant("sin", np.ascontiguousarray(sin[:, half:])),
+        r.constant(f"{label}.cos", np.ascontiguousarray(cos[:, :half])),
+        r.constant(f"{label}.sin", np.ascontiguousarray(sin[:, half:])),
     ]
     position = r.constant("position", np.zeros(1, np.int64))  # of the first token
     inputs = [rotation.tokens, position, *tables]
@@ -149,7 +153,10 @@ def split_qkv(model: onnx.ModelProto) -> onnx.ModelProto | None:
         product = pattern.made_by(add.input[0] if add else split.input[0], "MatMul")
         weight = product and pattern.value(product.input[1])
         bias = pattern.value(add.input[1]) if add else None
-        if product is None or weight is None or (add and bias is None):
+        if product is None or weight is None or weight.ndim != 2 or (add and bias is None):
+            continue
+        widths = {tuple(pattern.shape(name)[-1:]) for name in split.output}
+        if attribute(split, "axis", 0) not in (-1, 2) or widths != {(weight.shape[1] // 3,)}:
             continue
         r = Replacement(split.output[0])
         biases = [None] * 3 if bias is None else np.split(bias, 3)

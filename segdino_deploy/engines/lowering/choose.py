@@ -1,30 +1,32 @@
-"""Which spellings an engine gets: measured on this machine, part by part, each variant checked against the model."""
+"""Which spellings an engine gets: measured here, part by part, each variant checked against the reference."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from segdino_deploy.engines.build.contract import BuildRequest
 from segdino_deploy.engines.lowering import LOWERINGS
-from segdino_deploy.errors import CheckFailed, InputError, one_line
+from segdino_deploy.errors import InputError, one_line
 from segdino_deploy.evidence import relative_error
-from segdino_deploy.export.graph import logits_of_heads, with_logits
-from segdino_deploy.manifest import LoweringRecord
-from segdino_deploy.progress import OnStep, ignore
-from segdino_deploy.timing import interleave, median_ratio
+from segdino_deploy.export.graph import with_logits
+from segdino_deploy.manifest import LoweringRecord, Precision, output_name
+from segdino_deploy.progress import OnStep
+from segdino_deploy.timing import every_round, interleave, median_ratio
 
 AUTO, NONE = "auto", "none"
 AS_EXPORTED = "as exported"
-SECONDS_PER_PART = 4.0
-ROUNDS = (3, 9)  # at least, at most
+SECONDS_PER_VARIANT = 3.0
+ROUNDS = (4, 9)  # at least, at most
 WORTH = 1.02  # times faster, below which the model is left as it was exported
+# How much farther than the model as exported a variant's logits may be from the reference, relative: rounding only.
+EXTRA_ERROR: dict[Precision, float] = {"fp32": 2e-5, "fp16": 5e-3, "bf16": 2e-2, "int8": 2e-2}
 
-Outputs = dict[str, NDArray[np.generic]]
+Outputs = Mapping[str, NDArray[np.generic]]
 Run = Callable[[], Outputs]  # runs the canary once
 Open = Callable[[onnx.ModelProto], Run]  # loads a model into the backend; raises whatever the backend raises
 
@@ -34,9 +36,13 @@ def parse_lowering(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     if names in ((AUTO,), (NONE,)):
         return names
-    for name in names:
+    for name in names or ("",):
+        if name in (AUTO, NONE):
+            raise InputError(f"--lowering: {name} stands alone; leave it out, or leave out the names")
         if name not in LOWERINGS:
             raise InputError(f"--lowering: {name!r} is none of {AUTO}, {NONE}, {', '.join(LOWERINGS)}")
+        if names.count(name) > 1:
+            raise InputError(f"--lowering: {name} is given twice")
     parts = [LOWERINGS[name].part for name in names]
     for part in parts:
         if parts.count(part) > 1:
@@ -45,24 +51,18 @@ def parse_lowering(text: str) -> tuple[str, ...]:
     return names
 
 
-def lower(
-    model: onnx.ModelProto,
-    backend: str,
-    names: Sequence[str],
-    open_model: Open | None,
-    tolerance: float,
-    on_step: OnStep = ignore,
-) -> tuple[onnx.ModelProto, list[LoweringRecord]]:
-    """The model as `names` (of `parse_lowering`) ask, and the record of it.
+def lower(request: BuildRequest, backend: str, open_model: Open | None) -> tuple[onnx.ModelProto, list[LoweringRecord]]:
+    """The request's model as its `lowering` asks, and the record of it.
 
     `open_model` None: the backend cannot run here, so that nothing can be measured and `auto` changes nothing.
     """
-    if tuple(names) == (NONE,) or (tuple(names) == (AUTO,) and open_model is None):
-        return model, []
-    if tuple(names) == (AUTO,):
-        assert open_model is not None
-        return choose_lowerings(model, backend, open_model, tolerance, on_step)
-    return apply_lowerings(model, backend, names)
+    if request.lowering == (NONE,) or (request.lowering == (AUTO,) and open_model is None):
+        return request.model, []
+    if request.lowering != (AUTO,):
+        return apply_lowerings(request.model, backend, request.lowering)
+    assert open_model is not None
+    canary = {output_name(head, "logits"): logits for head, logits in request.canary.logits.items()}
+    return choose_lowerings(request.model, backend, open_model, canary, EXTRA_ERROR[request.precision], request.on_step)
 
 
 def apply_lowerings(
@@ -77,77 +77,72 @@ def apply_lowerings(
         if lowered is None:
             raise InputError(f"--lowering: {name} finds nothing to rewrite in this model")
         model = lowered
-        records.append(LoweringRecord(part=LOWERINGS[name].part, chosen=name))
+        records.append(LoweringRecord(part=LOWERINGS[name].part, chosen=name, note=LOWERINGS[name].note))
     return model, records
 
 
 def choose_lowerings(
-    model: onnx.ModelProto, backend: str, open_model: Open, tolerance: float, on_step: OnStep = ignore
+    model: onnx.ModelProto,
+    backend: str,
+    open_model: Open,
+    reference: Outputs,
+    extra_error: float,
+    on_step: OnStep,
 ) -> tuple[onnx.ModelProto, list[LoweringRecord]]:
     """The fastest spelling of every part, by interleaved runs of the canary, and what was measured.
 
-    A variant that the backend refuses, or whose logits differ by more than `tolerance` (relative), is left out and
-    recorded with the reason.
+    `reference`: the canary's logits by tensor name. A variant that the backend refuses, or whose logits are farther
+    from them than those of `model` by more than `extra_error` (relative), is left out and recorded with the reason.
+    All are run with logits among their outputs, which costs each of them the same.
     """
+    run = open_model(with_logits(model))
+    allowed = _error(reference, run()) + extra_error
     records = []
-    parts = dict.fromkeys(entry.part for entry in LOWERINGS.values() if backend in entry.backends)
-    for part in parts:
-        variants = [entry for entry in LOWERINGS.values() if entry.part == part and backend in entry.backends]
-        rewritten = {entry.name: new for entry in variants if (new := entry.rewrite(model)) is not None}
-        if not rewritten:
-            continue
-        on_step(f"measuring spellings of {part}")
-        model, record = _choose_part(part, model, rewritten, open_model, tolerance)
-        records.append(record)
+    for part in dict.fromkeys(entry.part for entry in LOWERINGS.values() if backend in entry.backends):
+        record = LoweringRecord(part=part, chosen=AS_EXPORTED, times_faster=1.0)
+        best = (WORTH, model, run)
+        medians: dict[str, float] = {}
+        refused: dict[str, str] = {}
+        for entry in LOWERINGS.values():
+            variant = entry.rewrite(model) if entry.part == part and backend in entry.backends else None
+            if variant is None:
+                continue
+            on_step(f"measuring {entry.name}")
+            try:
+                variant_run = open_model(with_logits(variant))
+                error = _error(reference, variant_run())
+            except Exception as failure:  # backends' exceptions share no base; the reason is kept
+                refused[entry.name] = one_line(failure)
+                continue
+            if not error <= allowed:
+                refused[entry.name] = f"logits are {error:.1e} from the reference, allowed {allowed:.1e}"
+                continue
+            faster, base_ms, variant_ms = _compare(run, variant_run)
+            medians = {AS_EXPORTED: base_ms} | medians | {entry.name: variant_ms}
+            if faster >= best[0]:
+                best = (faster, variant, variant_run)
+                record = record.model_copy(update={"chosen": entry.name, "times_faster": faster, "note": entry.note})
+        if medians or refused:
+            records.append(record.model_copy(update={"median_ms": medians, "refused": refused}))
+        _, model, run = best
     return model, records
 
 
-def _choose_part(
-    part: str, model: onnx.ModelProto, variants: dict[str, onnx.ModelProto], open_model: Open, tolerance: float
-) -> tuple[onnx.ModelProto, LoweringRecord]:
-    runs = {AS_EXPORTED: open_model(with_logits(model))}
-    expected = runs[AS_EXPORTED]()
-    refused: dict[str, str] = {}
-    for name, variant in variants.items():
-        try:
-            run = open_model(with_logits(variant))
-            _check(model, expected, run(), tolerance)
-        except Exception as error:  # backends' exceptions share no base; the reason is kept
-            refused[name] = one_line(error)
-            continue
-        runs[name] = run
-    samples = interleave(
-        {name: partial(_ignoring_round, run) for name, run in runs.items()},
-        ROUNDS[1],
-        warmup=1,
-        at_least=ROUNDS[0],
-        seconds=SECONDS_PER_PART,
+def _error(reference: Outputs, found: Outputs) -> float:
+    """The largest relative error over the heads."""
+    return max(
+        relative_error(np.asarray(logits, np.float32), np.asarray(found[name], np.float32))
+        for name, logits in reference.items()
     )
-    faster = {name: _times_faster(samples[AS_EXPORTED], times) for name, times in samples.items()}
-    best = max(faster, key=faster.__getitem__)
-    if faster[best] < WORTH:
-        best = AS_EXPORTED
-    record = LoweringRecord(
-        part=part,
-        chosen=best,
-        median_ms={name: round(statistics.median(times), 3) for name, times in samples.items()},
-        times_faster=round(faster[best], 3),
-        refused=refused,
-    )
-    return variants.get(best, model), record
 
 
-def _times_faster(base_ms: Sequence[float], variant_ms: Sequence[float]) -> float:
-    """By the median over the rounds and by the best round, whichever says less: a busy machine moves only one."""
-    return min(median_ratio(base_ms, variant_ms), min(base_ms) / min(variant_ms))
+def _compare(base: Run, variant: Run) -> tuple[float, float, float]:
+    """How many times faster the variant is, and the median milliseconds of both.
 
-
-def _ignoring_round(run: Run, _round: int) -> Outputs:
-    return run()
-
-
-def _check(model: onnx.ModelProto, expected: Outputs, found: Outputs, tolerance: float) -> None:
-    for name in logits_of_heads(model):
-        error = relative_error(np.asarray(expected[name], np.float32), np.asarray(found[name], np.float32))
-        if not error <= tolerance:
-            raise CheckFailed(f"{name} differ by {error:.1e}, allowed {tolerance:.0e}")
+    By the median over the rounds or by the best round, whichever says less: a busy machine moves only one of them.
+    """
+    runs = {"base": every_round(base), "variant": every_round(variant)}
+    samples = interleave(runs, ROUNDS[1], warmup=1, at_least=ROUNDS[0], seconds=SECONDS_PER_VARIANT)
+    base_ms, variant_ms = samples["base"], samples["variant"]
+    faster = min(median_ratio(base_ms, variant_ms), min(base_ms) / min(variant_ms))
+    return round(faster, 3), round(statistics.median(base_ms), 3), round(statistics.median(variant_ms), 3)

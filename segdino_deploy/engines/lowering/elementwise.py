@@ -38,12 +38,13 @@ def final_resize_as_products(model: onnx.ModelProto) -> onnx.ModelProto | None:
             continue
         source, target = pattern.shape(node.input[0])[2:], pattern.shape(node.output[0])[2:]
         mode = attribute(node, "coordinate_transformation_mode", b"half_pixel")
-        if len(source) != 2 or len(target) != 2 or mode not in (b"align_corners", b"half_pixel"):
+        known = [size for size in (*source, *target) if size is not None]
+        if len(known) != 4 or mode not in (b"align_corners", b"half_pixel"):
             continue
         elem_type = pattern.elem_type(node.input[0])
         height, width = (
-            interpolation_matrix(size or 0, out_size or 0, mode == b"align_corners")
-            for size, out_size in zip(source, target, strict=True)
+            interpolation_matrix(size, out_size, mode == b"align_corners")
+            for size, out_size in zip(known[:2], known[2:], strict=True)
         )
         r = Replacement(node.output[0])
         by_rows = r.add("MatMul", [r.constant("rows", height, elem_type), node.input[0]], "by_rows")

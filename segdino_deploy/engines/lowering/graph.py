@@ -103,7 +103,8 @@ def replace(
     graph.node.extend(kept)
     graph.initializer.extend(tensor for tensor in constants if tensor.name in read)
     if opset is not None:
-        result.opset_import[0].version = max(opset, result.opset_import[0].version)
+        default = next(entry for entry in result.opset_import if entry.domain in ("", "ai.onnx"))
+        default.version = max(opset, default.version)
     if domain is not None and all(entry.domain != domain for entry in result.opset_import):
         result.opset_import.append(helper.make_opsetid(domain, 1))
     return result

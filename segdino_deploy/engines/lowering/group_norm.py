@@ -39,7 +39,8 @@ def find_group_norms(pattern: Pattern) -> Iterator[GroupNormNodes]:
             continue
         inner = [pattern.value(name) for name in norm.input[1:3]]
         shape = pattern.shape(grouped.input[0])
-        groups = pattern.shape(norm.input[0])[1]
+        grouped_shape = pattern.shape(norm.input[0])
+        groups = grouped_shape[1] if len(grouped_shape) == 3 else None
         if any(value is None for value in inner) or len(shape) != 4 or groups is None or None in shape[1:]:
             continue
         if not np.array_equal(inner[0], np.ones(groups)) or np.any(inner[1]):  # type: ignore[arg-type]
@@ -82,7 +83,8 @@ def group_norm_as_layer_norm(model: onnx.ModelProto) -> onnx.ModelProto | None:
 def group_norm_by_moments(model: onnx.ModelProto) -> onnx.ModelProto | None:
     """Mean and mean square per channel, then per group; then y = a x + b. No reshape of the map, so any layout holds.
 
-    variance = E[x^2] - E[x]^2 >= 0, a = scale / sqrt(variance + epsilon), b = bias - mean a.
+    variance = E[x^2] - E[x]^2 (rounding must not take it below 0), a = scale / sqrt(variance + epsilon),
+    b = bias - mean a.
     """
     pattern = Pattern(model)
     return replace(model, [_moments(found) for found in find_group_norms(pattern)])

@@ -2,7 +2,7 @@
 
 Symmetric, zero points zero; weights per output channel, stored as int8; one pair per activation tensor, shared by all
 products that read it; no Q/DQ on biases (TensorRT refuses them), residual additions, normalisations, softmax or the
-attention products. The first convolution and the last layer of each head stay as they are.
+attention products. The first convolution and the last products of each head stay as they are.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from segdino_deploy.errors import CheckFailed
-from segdino_deploy.export.graph import INPUT, copy_of, logits_of_heads
+from segdino_deploy.export.graph import INPUT, copy_of, is_resizing_matrix, logits_of_heads
 
 INT8_MAX = 127
 
@@ -37,21 +37,28 @@ class Product:
 def find_products(model: onnx.ModelProto) -> list[Product]:
     """Weight products in graph order: MatMul with a constant matrix, ordinary Conv; not the first, not the last ones.
 
-    Depthwise and transposed convolutions are left: few operations, many channels with ranges of their own.
+    Depthwise and transposed convolutions are left: few operations, many channels with ranges of their own. Left too
+    are resizing matrices, and products with the weight on the left, which CPUs run in float anyway.
     """
-    ranks = {tensor.name: len(tensor.dims) for tensor in model.graph.initializer}
+    weights = weight_ranks(model)
     pixels = _reached_without_products(model)
-    last = {_last_product(model, ranks, logits) for logits in logits_of_heads(model)}
+    last = {name for logits in logits_of_heads(model) for name in _last_products(model, weights, logits)}
     products = []
     for node in model.graph.node:
         if len(node.input) < 2 or node.name in last:
             continue
         weight = node.input[1]
-        if node.op_type == "MatMul" and ranks.get(weight) == 2:
+        if node.op_type == "MatMul" and weights.get(weight) == 2:
             products.append(Product(node.name, node.input[0], weight, channel_axis=1))
-        elif node.op_type == "Conv" and weight in ranks and _group(node) == 1 and node.input[0] not in pixels:
+        elif node.op_type == "Conv" and weight in weights and _group(node) == 1 and node.input[0] not in pixels:
             products.append(Product(node.name, node.input[0], weight, channel_axis=0))
     return products
+
+
+def weight_ranks(model: onnx.ModelProto) -> dict[str, int]:
+    """Number of dimensions of every constant that may be a weight: resizing matrices are none."""
+    constants = model.graph.initializer
+    return {tensor.name: len(tensor.dims) for tensor in constants if not is_resizing_matrix(tensor.name)}
 
 
 def _group(node: onnx.NodeProto) -> int:
@@ -67,19 +74,20 @@ def _reached_without_products(model: onnx.ModelProto) -> set[str]:
     return reached
 
 
-def _last_product(model: onnx.ModelProto, ranks: Mapping[str, int], logits: str) -> str:
-    """Name of the product nearest to a head's logits."""
+def _last_products(model: onnx.ModelProto, weights: Mapping[str, int], logits: str) -> set[str]:
+    """Names of the weight products that a head's logits are made of: the first one on every path back from them."""
     producer = {name: node for node in model.graph.node for name in node.output}
+    found: set[str] = set()
     frontier = [logits]
     while frontier:
-        name = frontier.pop(0)
-        node = producer.get(name)
+        node = producer.get(frontier.pop())
         if node is None:
             continue
-        if node.op_type in ("Conv", "MatMul", "Gemm") and any(operand in ranks for operand in node.input):
-            return str(node.name)
-        frontier.extend(node.input)
-    return ""
+        if node.op_type in ("Conv", "MatMul", "Gemm") and any(operand in weights for operand in node.input):
+            found.add(str(node.name))
+        else:
+            frontier.extend(node.input)
+    return found
 
 
 def activation_scale(seen: Range, tensor: str) -> float:

@@ -1,6 +1,6 @@
 """The backbone as it is exported: the same function as `DinoVisionTransformer`, with its constants folded.
 
-B1 here; B2, B3, B6, B8 in `attention`; B4, B5, B7 by `affine`. Names as in the README of this folder.
+B1 here; B2, B3, B6, B8 in `attention`; B4, B5, B7 by `affine`. Names as in `export.rewrites`.
 """
 
 from __future__ import annotations

@@ -11,10 +11,15 @@ from segdino_deploy.export.fold.affine import Affine, TokensToChannels, affine_o
 from segdino_deploy.export.fold.heads.base import ComposedConv, FoldedHead, fold_projections
 from segdino_deploy.export.fold.transposed import transposed_after
 from segdino_deploy.export.fold.upsampling import UpsampledConvFromTokens
-from segdino_deploy.model.heads.pyramid import InitialPyramidHead, PyramidHead, ResidualDepthwiseBlock
+from segdino_deploy.model.heads.pyramid import (
+    InitialPyramidHead,
+    PyramidHead,
+    ResidualDepthwiseBlock,
+    fuse_top_down,
+)
 
 
-class FoldedBlock(nn.Module):
+class FoldedResidual(nn.Module):
     """gamma * GELU(norm(pointwise(depthwise(x)))) of a residual block, the sum left to the caller."""
 
     def __init__(self, block: ResidualDepthwiseBlock) -> None:
@@ -45,22 +50,13 @@ class OutputAfterBlock(nn.Module):
         super().__init__()
         assert isinstance(block, ResidualDepthwiseBlock)
         dtype = output.weight.dtype
-        self.block = FoldedBlock(block)
+        self.block = FoldedResidual(block)
         affine = affine_of(output)
         self.of_input = to_conv(affine.weight[:, :, None, None], affine.bias, dtype)
         self.of_residual = to_conv((block.gamma.double() * affine.weight)[:, :, None, None], None, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.of_input(x) + self.of_residual(self.block.activation(x))  # type: ignore[no-any-return]
-
-
-def fuse_top_down(levels: Sequence[Tensor], blocks: Sequence[nn.Module]) -> Tensor:
-    """From the coarsest level (last) to the finest (first): block(resized coarser + level)."""
-    x: Tensor = blocks[-1](levels[-1])
-    for level, block in zip(reversed(levels[:-1]), reversed(blocks[:-1]), strict=True):
-        x = F.interpolate(x, size=level.shape[-2:], mode="bilinear", align_corners=False)
-        x = block(x + level)
-    return x
 
 
 class TokenMap(nn.Module):
@@ -91,9 +87,9 @@ class FoldedPyramidHead(FoldedHead):
                 self.branches.append(ComposedConv(projection, branch.conv, grid))
             else:
                 self.branches.append(UpsampledConvFromTokens(projection, branch.conv, grid, branch.scale, False))
-        self.intra = nn.ModuleList(FoldedBlock(getattr(head, f"sad_intra_{i}")) for i in (1, 2, 3, 4))
+        self.intra = nn.ModuleList(FoldedResidual(getattr(head, f"sad_intra_{i}")) for i in (1, 2, 3, 4))
         self.inter = nn.ModuleList([OutputAfterBlock(head.get_submodule("sad_inter_1"), head.out_conv)])
-        self.inter.extend(FoldedBlock(getattr(head, f"sad_inter_{i}")) for i in (2, 3, 4))
+        self.inter.extend(FoldedResidual(getattr(head, f"sad_inter_{i}")) for i in (2, 3, 4))
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         levels = [intra(branch(x)) for x, branch, intra in zip(features, self.branches, self.intra, strict=True)]
@@ -117,9 +113,9 @@ class FoldedInitialPyramidHead(FoldedHead):
                 ComposedConv(projections[3], head.rsz4, grid),
             ]
         )
-        self.intra = nn.ModuleList(FoldedBlock(getattr(head, f"intra_r{i}")) for i in (1, 2, 3, 4))
+        self.intra = nn.ModuleList(FoldedResidual(getattr(head, f"intra_r{i}")) for i in (1, 2, 3, 4))
         self.inter = nn.ModuleList([OutputAfterBlock(head.get_submodule("inter_r1"), head.out_conv)])
-        self.inter.extend(FoldedBlock(getattr(head, f"inter_r{i}")) for i in (2, 3, 4))
+        self.inter.extend(FoldedResidual(getattr(head, f"inter_r{i}")) for i in (2, 3, 4))
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         levels = [intra(resize(x)) for x, resize, intra in zip(features, self.resizes, self.intra, strict=True)]
