@@ -130,3 +130,17 @@ def test_a_file_that_is_no_canary_is_refused(tmp_path: Path) -> None:
     (tmp_path / "canary.npz").write_bytes(b"something else")
     with pytest.raises(InputError, match="not a canary"):
         Canary.read(tmp_path / "canary.npz")
+
+
+def test_canary_candidates_are_judged_small_and_only_the_chosen_one_at_full_size() -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def brightness(images: np.ndarray) -> dict[str, np.ndarray]:
+        seen.append(images.shape)
+        return {"": images[:, None, :, :, 0].astype(np.float32) - 128}
+
+    canary = make_canary(brightness, (512, 256), 1, {"": 0.5})
+
+    assert seen == [(1, 128, 64, 3)] * 4 + [(1, 512, 256, 3)]
+    assert canary.image.shape == (1, 512, 256, 3)
+    assert canary.logits[""].shape == (1, 1, 512, 256)

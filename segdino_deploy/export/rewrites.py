@@ -21,6 +21,7 @@ REWRITES: dict[str, str] = {
     "T5a": "transposed convolution as a linear map and a pixel shuffle",
     "T5b": "3x3 after a transposed convolution as a 2x2 at patch resolution",
     "T5c": "last block's residual scale and sum moved behind the output layer",
+    "T5d": "finest level's residual scale inside the layers around it",
     "BN": "BatchNorm inside the convolution before it",
     "O1": "one-class mask by comparing logits, without a sigmoid",
 }

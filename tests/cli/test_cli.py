@@ -56,7 +56,7 @@ def test_the_whole_path_by_commands(cli: Cli, tmp_path: Path, monkeypatch: pytes
 
 def test_predict_keeps_sub_folders_and_source_sizes(cli: Cli, bundle_copy: Copy, tmp_path: Path) -> None:
     bundle = bundle_copy("v2_3class_sat")
-    assert cli("build-engine", bundle.path, "--fp32", "--backend", "onnxruntime").code == 0
+    assert cli("build-engine", bundle.path, "--fp32", "--backend", "onnxruntime", "--lowering", "none").code == 0
     inputs = tmp_path / "in"
     (inputs / "patient").mkdir(parents=True)
     shutil.copy(EXAMPLE / "test" / "image" / "axial_086.png", inputs / "top.png")
@@ -74,7 +74,7 @@ def test_predict_keeps_sub_folders_and_source_sizes(cli: Cli, bundle_copy: Copy,
 
 def test_one_unreadable_image_does_not_stop_the_others(cli: Cli, bundle_copy: Copy, tmp_path: Path) -> None:
     bundle = bundle_copy()
-    cli("build-engine", bundle.path, "--fp32", "--backend", "onnxruntime")
+    cli("build-engine", bundle.path, "--fp32", "--backend", "onnxruntime", "--lowering", "none")
     inputs = tmp_path / "in"
     inputs.mkdir()
     (inputs / "a.png").write_text("not a picture")
@@ -89,7 +89,7 @@ def test_one_unreadable_image_does_not_stop_the_others(cli: Cli, bundle_copy: Co
 
 def test_predict_refuses_to_overwrite_its_input_or_itself(cli: Cli, bundle_copy: Copy, tmp_path: Path) -> None:
     bundle = bundle_copy()
-    cli("build-engine", bundle.path, "--fp32", "--backend", "onnxruntime")
+    cli("build-engine", bundle.path, "--fp32", "--backend", "onnxruntime", "--lowering", "none")
     image = tmp_path / "a.png"
     shutil.copy(EXAMPLE / "test" / "image" / "axial_086.png", image)
     Image.open(image).convert("RGB").save(tmp_path / "a.jpg")
@@ -108,7 +108,7 @@ def test_predict_refuses_to_overwrite_its_input_or_itself(cli: Cli, bundle_copy:
 
 def test_predict_leaves_out_its_earlier_results(cli: Cli, bundle_copy: Copy, tmp_path: Path) -> None:
     bundle = bundle_copy()
-    cli("build-engine", bundle.path, "--fp32", "--backend", "onnxruntime")
+    cli("build-engine", bundle.path, "--fp32", "--backend", "onnxruntime", "--lowering", "none")
     inputs = tmp_path / "in"
     inputs.mkdir()
     shutil.copy(EXAMPLE / "test" / "image" / "axial_086.png", inputs)
@@ -122,7 +122,7 @@ def test_predict_leaves_out_its_earlier_results(cli: Cli, bundle_copy: Copy, tmp
 
 def test_an_engine_file_is_not_replaced_by_another_precision(cli: Cli, bundle_copy: Copy, tmp_path: Path) -> None:
     bundle = bundle_copy()
-    cli("build-engine", bundle.path, "--fp32", "--backend", "onnxruntime")
+    cli("build-engine", bundle.path, "--fp32", "--backend", "onnxruntime", "--lowering", "none")
     engine = bundle.file("engines/onnxruntime-fp32.onnx")
     image = EXAMPLE / "test" / "image" / "axial_086.png"
 
@@ -138,7 +138,7 @@ def test_an_engine_file_is_not_replaced_by_another_precision(cli: Cli, bundle_co
 
 def test_a_failing_engine_fails_verify(cli: Cli, bundle_copy: Copy) -> None:
     bundle = bundle_copy()
-    cli("build-engine", bundle.path, "--fp32", "--backend", "onnxruntime")
+    cli("build-engine", bundle.path, "--fp32", "--backend", "onnxruntime", "--lowering", "none")
     model = onnx.load(bundle.file("engines/onnxruntime-fp32.onnx"))
     for node in model.graph.node:  # a miscompiled engine with a valid hash
         if node.op_type == "Add":
@@ -191,6 +191,18 @@ def test_a_precision_must_be_named(cli: Cli, bundle_copy: Copy) -> None:
     assert "name a precision" in cli("build-engine", bundle_copy().path).error
 
 
+def test_spellings_are_taken_by_name_from_the_line_or_a_recipe(cli: Cli, bundle_copy: Copy, tmp_path: Path) -> None:
+    path = bundle_copy().path
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('precisions = ["fp32"]\nbackends = ["onnxruntime"]\nlowering = "gelu-erf"\n')
+
+    assert "respelled gelu-erf, canary passed" in cli("build-engine", path, "--recipe", recipe).stdout
+    assert "respelled" not in cli("build-engine", path, "--recipe", recipe, "--lowering", "none").stdout
+    refused = cli("build-engine", path, "--recipe", recipe, "--lowering", "faster")
+    assert refused.code == 2
+    assert "--lowering: 'faster' is none of auto, none, split-qkv" in refused.error
+
+
 def test_an_empty_calibration_folder_and_a_foreign_onnx_file(cli: Cli, bundle_copy: Copy, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     result = cli("build-engine", bundle_copy().path, "--int8", "--calibration", tmp_path / "empty")
@@ -219,7 +231,7 @@ def test_recipes_are_read_and_unknown_keys_refused(cli: Cli, tmp_path: Path, mon
 
 def test_a_second_export_replaces_the_bundle_and_its_engines(cli: Cli, bundle_copy: Copy) -> None:
     path = bundle_copy().path
-    cli("build-engine", path, "--fp32", "--backend", "onnxruntime")
+    cli("build-engine", path, "--fp32", "--backend", "onnxruntime", "--lowering", "none")
 
     result = cli("export", GOLDEN / "v1_paper.pth", "-o", path, "--size", "64x96")
 

@@ -216,6 +216,23 @@ def test_observed_ranges_are_the_extremes_over_all_images(golden: Golden, export
         assert ranges[name] == pytest.approx((values.min(), values.max()))
 
 
+def test_int8_takes_the_linear_layers_of_every_block_and_nothing_of_a_v1_head(exported: Exported) -> None:
+    layers = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
+
+    products = [product.node for product in find_products(load(exported, "v1_convt"))]
+
+    assert products == [f"backbone.blocks.{block}.{layer}/MatMul" for block in range(12) for layer in layers]
+
+
+def test_int8_takes_v2s_mixing_layers_but_no_resizing_matrix_and_no_last_layer(exported: Exported) -> None:
+    products = {product.node for product in find_products(load(exported, "v2"))}
+
+    head = {name.removesuffix("/Conv") for name in products if name.startswith("head.") and name.endswith("/Conv")}
+    pointwise = {f"head.intra.{i}.pointwise" for i in range(4)} | {f"head.inter.{i}.pointwise" for i in (1, 2, 3)}
+    assert head - {"head.branches.3.conv", "head.branches.3.conv.conv"} == pointwise | {"head.inter.0.block.pointwise"}
+    assert not any(name.startswith("head.branches") and "MatMul." in name for name in products)
+
+
 def test_int8_keeps_the_golden_masks(golden: Golden, exported: Exported) -> None:
     model = load(exported, golden.name)
     result = int8_of(model, golden.image)

@@ -112,7 +112,7 @@ def test_engines_of_several_heads_give_what_engines_of_one_give(
     calibration.mkdir()
     for index, image in enumerate(images):  # at the model's size: the two filters of the two families see the same
         Image.fromarray(image).save(calibration / f"{index}.png")
-    options = BuildOptions(precision, backend, calibration)  # type: ignore[arg-type]
+    options = BuildOptions(precision, backend, calibration, ("none",))  # type: ignore[arg-type]
 
     canary = build_engine(joint_copy, options).canary
 
@@ -142,12 +142,12 @@ def test_backends_keep_the_names_and_the_decision_of_every_head(joint_copy: Bund
     built = build_engine(joint_copy, BuildOptions("fp16", "tensorrt-rtx"))
     assert built.receipt["network_layers"] > 0
     int8 = onnx.load(joint_copy.file("model.int8.onnx")).graph
-    producer = {name: node for node in int8.node for name in node.output}
-    for head in FILES:  # the last layer of each head stays in fp32
-        name = f"{head}.logits"
-        while producer[name].op_type != "Conv":
-            name = producer[name].input[0]
-        assert producer[name].input[1] in {tensor.name for tensor in int8.initializer}
+    weights = {node.name: node.input[1] for node in int8.node if node.op_type == "Conv"}
+    float_weights = {tensor.name for tensor in int8.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
+    for last in ("head_polyp.finer.conv", "head_polyp.same_grid.conv"):  # both are added up to polyp's logits
+        assert weights[f"{last}/Conv"] in float_weights
+    for last in ("head_tissue.inter.0.of_input", "head_tissue.inter.0.of_residual"):
+        assert weights[f"{last}/Conv"] in float_weights
 
 
 def test_the_card_says_what_belongs_to_whom(joint: Path) -> None:

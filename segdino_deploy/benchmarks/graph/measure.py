@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -67,7 +66,6 @@ class GraphResult(BaseModel):
     warmup: int
     plain: Side
     folded: Side
-    export_times_longer: float  # the whole export (fold, trace, simplify, prove, write) than tracing the plain model
     engines: list[EngineResult]
 
 
@@ -75,10 +73,8 @@ def measure_case(family: str, size: int, suite: Suite, directory: Path, on_step:
     """Exports, builds and measures one family at one size. `directory` is for its files."""
     on_step(f"{family} {size}: exporting")
     checkpoint = save_checkpoint(random_segdino(family, seed=suite.seed), directory / "model.pth")
-    started = time.perf_counter()
     folded = export_model(checkpoint, directory / "folded.segdino", ExportOptions(input_size=(size, size)))
-    folded_seconds = time.perf_counter() - started
-    plain, plain_seconds = _export_plain(checkpoint, folded, directory / "plain.segdino")
+    plain = _export_plain(checkpoint, folded, directory / "plain.segdino")
     engines = []
     for spec in suite.engines:
         on_step(f"{family} {size}: building {spec.name}, plain and folded")
@@ -97,25 +93,22 @@ def measure_case(family: str, size: int, suite: Suite, directory: Path, on_step:
         warmup=suite.warmup,
         plain=_describe(plain),
         folded=_describe(folded),
-        export_times_longer=round(folded_seconds / plain_seconds, 3),
         engines=engines,
     )
 
 
-def _export_plain(checkpoint: Path, folded: Bundle, path: Path) -> tuple[Bundle, float]:
-    """A bundle around the plain graph, with the folded one's card and canary, and the seconds that tracing took."""
+def _export_plain(checkpoint: Path, folded: Bundle, path: Path) -> Bundle:
+    """A bundle around the plain graph, with the folded one's card and canary."""
     card = folded.manifest.model
     model = load_segdino(checkpoint)
-    started = time.perf_counter()
     graph = trace_plain(model, card.input_size, card.batch, card.mean, card.std, card.heads[0].threshold)
-    seconds = time.perf_counter() - started
     graph = with_card(select_outputs(graph, card.output_names), card)
     record = typed_model_record(graph, FP32_FILE, "fp32", parity=[])
     content = {
         FP32_FILE: graph.SerializeToString(deterministic=True),
         CANARY: folded.file(CANARY).read_bytes(),
     }
-    return Bundle.create(path, Manifest(tool_version=__version__, model=card, onnx={"fp32": record}), content), seconds
+    return Bundle.create(path, Manifest(tool_version=__version__, model=card, onnx={"fp32": record}), content)
 
 
 def _options(spec: EngineSpec, lowering: tuple[str, ...]) -> BuildOptions:

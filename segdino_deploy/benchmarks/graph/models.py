@@ -8,12 +8,11 @@ import torch
 from torch import nn
 
 from segdino_deploy.model.dinov3 import ViTConfig
+from segdino_deploy.model.families import default_taps
 from segdino_deploy.model.heads import HeadConfig
 from segdino_deploy.model.segdino import SegDINO
 
 VIT_S = ViTConfig(embed_dim=384, depth=12, num_heads=6, ffn="mlp", ffn_hidden_dim=1536)
-VIT_L = ViTConfig(embed_dim=1024, depth=24, num_heads=16, ffn="mlp", ffn_hidden_dim=4096)
-TAPS = {12: (2, 5, 8, 11), 24: (4, 11, 17, 23)}
 HEAD_PREFIX = {"v2": "decoder."}  # of the keys in a checkpoint; "head." in the others
 
 
@@ -29,7 +28,7 @@ def head_config(family: str, embed_dim: int) -> HeadConfig:
 def random_segdino(family: str, vit: ViTConfig = VIT_S, seed: int = 0) -> SegDINO:
     """PyTorch's own initialisation, with gammas, norms and biases that are not trivial."""
     torch.manual_seed(seed)
-    model = SegDINO(vit, head_config(family, vit.embed_dim), TAPS[vit.depth]).eval().requires_grad_(False)
+    model = SegDINO(vit, head_config(family, vit.embed_dim), default_taps(vit.depth)).eval().requires_grad_(False)
     for name, parameter in model.named_parameters():
         if parameter.ndim <= 1:
             spread = 0.1 * torch.randn_like(parameter)

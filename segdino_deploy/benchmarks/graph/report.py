@@ -22,7 +22,6 @@ GRAPH_COLUMNS = (
     "file MiB",
     "TensorRT-RTX layers",
     "engine MiB",
-    "export x plain trace",
 )
 ENGINE_COLUMNS = (
     "model",
@@ -58,8 +57,7 @@ def render_directory(directory: Path) -> str:
             [_graph_row(result) for result in results],
         ),
         "",
-        "Each pair is plain, then folded. TensorRT-RTX layers are those of the parsed network (fp32). The last column "
-        "is the whole export, proof included, over tracing the plain model.",
+        "Each pair is plain, then folded. TensorRT-RTX layers are those of the parsed network (fp32).",
         "",
         "## Latency and memory",
         "",
@@ -90,7 +88,6 @@ def _graph_row(result: GraphResult) -> list[str]:
         _pair([f"{side.file_mib:.1f}" for side in sides]),
         _pair([str(side.tensorrt_layers) for side in sides]),
         _pair([f"{side.tensorrt_mib:.1f}" for side in sides]),
-        f"{result.export_times_longer:.2f}",
     ]
 
 

@@ -31,7 +31,8 @@ class AttentionNodes:
 class Rotation:
     """RoPE of one tensor: x cos + swap(x) sin', with x a view `[N, heads, tokens, d]` of tokens `[N, tokens, D]`."""
 
-    tokens: str
+    x: str  # `[N, heads, tokens, d]`
+    tokens: str  # the same before the heads were split, `[N, tokens, D]`
     num_heads: int
     head_dim: int
     cos: str
@@ -90,7 +91,7 @@ def find_rotation(pattern: Pattern, name: str) -> Rotation | None:
     if list(concat.input) != list(reversed(halves.output)):
         return None
     view = split_heads(pattern, plain.input[0])
-    return None if view is None else Rotation(*view, cos=plain.input[1], sin=swapped.input[1])
+    return None if view is None else Rotation(plain.input[0], *view, cos=plain.input[1], sin=swapped.input[1])
 
 
 def split_heads(pattern: Pattern, name: str) -> tuple[str, int, int] | None:
@@ -128,15 +129,35 @@ def onnxruntime_attention(model: onnx.ModelProto) -> onnx.ModelProto | None:
     return replace(model, replacements, domain=MICROSOFT)
 
 
-def _rotary(pattern: Pattern, r: Replacement, rotation: Rotation, label: str) -> str:
-    """Tokens rotated by ONNX Runtime's operator, which takes half tables with an unsigned sine."""
+def rotary_operator(model: onnx.ModelProto) -> onnx.ModelProto | None:
+    """RoPE as one `RotaryEmbedding` (opset 23) for q and for k. Its tables have a batch: a fixed one only."""
+    pattern = Pattern(model)
+    replacements = []
+    for node in model.graph.node:
+        rotation = find_rotation(pattern, node.output[0]) if node.op_type == "Add" else None
+        batch = pattern.shape(rotation.x)[0] if rotation is not None else None
+        if rotation is None or batch is None:
+            continue
+        r = Replacement(node.output[0])
+        tables = [np.repeat(table[None], batch, axis=0) for table in _half_tables(pattern, rotation)]
+        names = [r.constant(label, table) for label, table in zip(("cos", "sin"), tables, strict=True)]
+        r.add("RotaryEmbedding", [rotation.x, *names])
+        replacements.append(r)
+    return replace(model, replacements, opset=ATTENTION_OPSET)
+
+
+def _half_tables(pattern: Pattern, rotation: Rotation) -> tuple[np.ndarray, np.ndarray]:
+    """Cosine and unsigned sine, `[tokens, d / 2]` each, as the operators take them."""
     half = rotation.head_dim // 2
     cos, sin = pattern.value(rotation.cos), pattern.value(rotation.sin)
     assert cos is not None and sin is not None
-    tables = [
-        r.constant(f"{label}.cos", np.ascontiguousarray(cos[:, :half])),
-        r.constant(f"{label}.sin", np.ascontiguousarray(sin[:, half:])),
-    ]
+    return np.ascontiguousarray(cos[:, :half]), np.ascontiguousarray(sin[:, half:])
+
+
+def _rotary(pattern: Pattern, r: Replacement, rotation: Rotation, label: str) -> str:
+    """Tokens rotated by ONNX Runtime's operator."""
+    cos, sin = _half_tables(pattern, rotation)
+    tables = [r.constant(f"{label}.cos", cos), r.constant(f"{label}.sin", sin)]
     position = r.constant("position", np.zeros(1, np.int64))  # of the first token
     inputs = [rotation.tokens, position, *tables]
     return r.add("RotaryEmbedding", inputs, label, domain=MICROSOFT, num_heads=rotation.num_heads)

@@ -93,8 +93,8 @@ def test_mask_of_several_classes_is_the_largest_logit() -> None:
         ("v1_convt", "none", 8, {"H1": 4, "H2": 1, "H3": 1, "H4": 1}),
         ("fine_grained", "none", 8, {"H2": 4, "T5b": 2}),
         ("v2_initial", "batch", 24, {"T3": 1, "T5a": 2, "T5c": 1, "BN": 8}),
-        ("v2", "group", 8, {"T1": 3, "T5c": 1}),
-        ("v2", "group", 32, {"T1": 3, "T2": 3, "T3": 1, "T5c": 1}),
+        ("v2", "group", 8, {"T1": 3, "T5c": 1, "T5d": 1}),
+        ("v2", "group", 32, {"T1": 3, "T2": 3, "T3": 1, "T5c": 1, "T5d": 1}),
     ],
 )
 def test_applied_rewrites_are_counted(family: str, norm: str, features: int, expected: dict[str, int]) -> None:
@@ -105,3 +105,15 @@ def test_applied_rewrites_are_counted(family: str, norm: str, features: int, exp
     backbone = {"B1": 1, "B2": 4, "B3": 4, "B4": 8, "B5": 8, "B6": 4, "B7": 1, "B8": 4}
     assert {name: n for name, n in counts.items() if name in backbone} == backbone
     assert {name: n for name, n in counts.items() if name not in backbone} == expected
+
+
+@pytest.mark.parametrize("gamma", [-2.5, 0.0, 1e-3, 1e3])
+def test_any_residual_scale_of_the_finest_level_keeps_the_function(gamma: float) -> None:
+    model = random_model("v2", 2, "group", 32)
+    model.head.get_parameter("sad_intra_1.gamma").data.fill_(gamma)
+    pixels = random_pixels(1, 32, 48)
+
+    folded = FoldedSegDINO({"": model}, (32, 48), MEAN, STD, {"": 0.5})
+
+    assert relative_error(folded(pixels)[2], model(normalised(pixels))) < TOLERANCE
+    assert ("T5d" in count_rewrites(folded)) == (gamma == -2.5)  # the others are too far from one for 16 bits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch.nn.functional as F
@@ -20,12 +21,13 @@ from segdino_deploy.model.heads.pyramid import (
 
 
 class FoldedResidual(nn.Module):
-    """gamma * GELU(norm(pointwise(depthwise(x)))) of a residual block, the sum left to the caller."""
+    """x + gamma * GELU(norm(pointwise(depthwise(x)))) of a residual block, for x given in units of `unit`."""
 
-    def __init__(self, block: ResidualDepthwiseBlock) -> None:
+    def __init__(self, block: ResidualDepthwiseBlock, unit: float = 1.0) -> None:
         super().__init__()
-        self.gamma = block.gamma
-        self.depthwise = block.depthwise_conv
+        gamma = block.gamma.double() / unit
+        self.gamma = None if bool(gamma == 1) else nn.Buffer(gamma.to(block.gamma.dtype))
+        self.depthwise = scaled(block.depthwise_conv, unit)
         self.pointwise, self.norm = block.pointwise_conv, block.norm
         self.rewrites = ("BN",) if isinstance(block.norm, nn.BatchNorm2d) else ()
         if isinstance(block.norm, nn.BatchNorm2d):
@@ -35,24 +37,44 @@ class FoldedResidual(nn.Module):
         return F.gelu(self.norm(self.pointwise(self.depthwise(x))))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.gamma * self.activation(x)
+        residual = self.activation(x)
+        return x + (residual if self.gamma is None else self.gamma * residual)
+
+
+def scaled(conv: nn.Conv2d, factor: float) -> nn.Conv2d:
+    """A convolution without bias times a number; the given one is left as it is."""
+    if factor == 1:
+        return conv
+    result = copy.deepcopy(conv)
+    result.weight = nn.Parameter((conv.weight.double() * factor).to(conv.weight.dtype), requires_grad=False)
+    return result
+
+
+def residual_unit(gamma: Tensor) -> float:
+    """T5d: the residual scale of the finest level as the unit of all maps, so that this level needs no product by it.
+
+    x + gamma r = gamma (x / gamma + r): 1 / gamma goes into the linear layers before, gamma into those after. Only
+    where it is far from the limits of 16-bit formats; else 1, which changes nothing.
+    """
+    unit = float(gamma)
+    return unit if 2**-6 <= abs(unit) <= 2**6 else 1.0
 
 
 class OutputAfterBlock(nn.Module):
     """The last residual block and the 1x1 to classes after it: W (x + gamma r) + b = W x + (gamma W) r + b.
 
-    The sum then runs over C class maps instead of K wide ones, and gamma needs no pass of its own.
+    The sum then runs over C class maps instead of K wide ones, and gamma needs no pass of its own. x comes in `unit`s.
     """
 
     rewrites = ("T5c",)
 
-    def __init__(self, block: nn.Module, output: nn.Conv2d) -> None:
+    def __init__(self, block: nn.Module, output: nn.Conv2d, unit: float = 1.0) -> None:
         super().__init__()
         assert isinstance(block, ResidualDepthwiseBlock)
         dtype = output.weight.dtype
-        self.block = FoldedResidual(block)
+        self.block = FoldedResidual(block, unit)
         affine = affine_of(output)
-        self.of_input = to_conv(affine.weight[:, :, None, None], affine.bias, dtype)
+        self.of_input = to_conv(unit * affine.weight[:, :, None, None], affine.bias, dtype)
         self.of_residual = to_conv((block.gamma.double() * affine.weight)[:, :, None, None], None, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -80,16 +102,19 @@ class FoldedPyramidHead(FoldedHead):
 
     def __init__(self, head: PyramidHead, final_norm: nn.LayerNorm, grid: tuple[int, int]) -> None:
         super().__init__()
+        unit = residual_unit(head.get_parameter("sad_intra_1.gamma"))
+        self.rewrites = ("T5d",) if unit != 1 else ()
         self.branches = nn.ModuleList()
         for i, projection in enumerate(fold_projections(final_norm, head.token_projections)):
             branch = getattr(head, f"tpa_branch_{i + 1}")
+            conv = scaled(branch.conv, 1 / unit)
             if branch.scale == 1:
-                self.branches.append(ComposedConv(projection, branch.conv, grid))
+                self.branches.append(ComposedConv(projection, conv, grid))
             else:
-                self.branches.append(UpsampledConvFromTokens(projection, branch.conv, grid, branch.scale, False))
-        self.intra = nn.ModuleList(FoldedResidual(getattr(head, f"sad_intra_{i}")) for i in (1, 2, 3, 4))
-        self.inter = nn.ModuleList([OutputAfterBlock(head.get_submodule("sad_inter_1"), head.out_conv)])
-        self.inter.extend(FoldedResidual(getattr(head, f"sad_inter_{i}")) for i in (2, 3, 4))
+                self.branches.append(UpsampledConvFromTokens(projection, conv, grid, branch.scale, False))
+        self.intra = nn.ModuleList(FoldedResidual(getattr(head, f"sad_intra_{i}"), unit) for i in (1, 2, 3, 4))
+        self.inter = nn.ModuleList([OutputAfterBlock(head.get_submodule("sad_inter_1"), head.out_conv, unit)])
+        self.inter.extend(FoldedResidual(getattr(head, f"sad_inter_{i}"), unit) for i in (2, 3, 4))
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         levels = [intra(branch(x)) for x, branch, intra in zip(features, self.branches, self.intra, strict=True)]
