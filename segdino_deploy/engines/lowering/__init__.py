@@ -11,6 +11,7 @@ import onnx
 from segdino_deploy.engines.lowering.attention import (
     attention_operator,
     onnxruntime_attention,
+    rotary_operator,
     split_qkv,
     tensorrt_attention,
 )
@@ -38,6 +39,7 @@ LOWERINGS: dict[str, Lowering] = {
         Lowering("attention-operator", "attention", attention_operator, CPU),
         Lowering("attention-tensorrt", "attention", tensorrt_attention, TENSORRT, TENSORRT_SOFTMAX),
         Lowering("attention-onnxruntime", "attention", onnxruntime_attention, ("onnxruntime",)),
+        Lowering("rotary-operator", "rope", rotary_operator, (*CPU, *TENSORRT)),
         Lowering("group-norm-layer-norm", "group norm", group_norm_as_layer_norm, (*CPU, *TENSORRT)),
         Lowering("group-norm-moments", "group norm", group_norm_by_moments, CPU),
         Lowering("gelu-erf", "gelu", gelu_by_erf, (*CPU, *TENSORRT)),

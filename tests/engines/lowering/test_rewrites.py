@@ -13,7 +13,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from segdino_deploy.engines.lowering import LOWERINGS
-from segdino_deploy.engines.lowering.attention import attention_operator, onnxruntime_attention, split_qkv
+from segdino_deploy.engines.lowering.attention import (
+    attention_operator,
+    onnxruntime_attention,
+    rotary_operator,
+    split_qkv,
+)
 from segdino_deploy.engines.lowering.elementwise import final_resize_as_products, gelu_by_erf
 from segdino_deploy.engines.lowering.group_norm import group_norm_as_layer_norm, group_norm_by_moments
 from segdino_deploy.engines.precision.cast import cast_model
@@ -87,6 +92,18 @@ def test_onnxruntimes_attention_is_fp32_only(exported: Exported) -> None:
     typed, _ = cast_model(onnx.load(exported("v1_convt") / "model.onnx"), "fp16")
 
     assert onnxruntime_attention(typed) is None
+
+
+def test_rotary_operator_takes_the_place_of_products_with_the_tables(exported: Exported) -> None:
+    model = onnx.load(exported("v1_convt") / "model.onnx")
+
+    lowered = rotary_operator(model)
+
+    assert lowered is not None
+    before, after = counts(model), counts(lowered)
+    assert after["RotaryEmbedding"] == 24
+    assert (before["Mul"] - after["Mul"], before["Concat"] - after["Concat"]) == (48, 24)
+    onnx.checker.check_model(lowered, full_check=True)
 
 
 def test_split_qkv_keeps_every_weight(exported: Exported) -> None:
