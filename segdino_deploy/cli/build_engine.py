@@ -56,7 +56,7 @@ def command(
     precisions = [precision for precision in PRECISIONS if flags[precision]] or base.precisions
     if not precisions:
         raise InputError("name a precision: --fp32, --fp16, --bf16 or --int8")
-    spellings = parse_lowering(lowering or base.lowering)
+    spellings = parse_lowering(base.lowering if lowering is None else lowering)
     opened = Bundle.open(bundle_path(bundle))
     built = []
     for precision in precisions:

@@ -29,6 +29,8 @@ def print_folding(folding: FoldingRecord) -> None:
         (nodes_before, work_before), (nodes_after, work_after) = counts
         share = f"{100 * work_after / work_before:.1f}%" if work_before else "-"
         lines.append((stage, str(nodes_before), str(nodes_after), _giga(work_before), _giga(work_after), share))
+    if "head" not in stages:
+        print_line("plain: one model per head, each with a backbone of its own")
     print_table(("stage", "nodes plain", "folded", "G multiply-adds plain", "folded", "left"), lines)
     print_line()
 

@@ -15,7 +15,7 @@ from segdino_deploy.bundle import CANARY, Bundle, Content
 from segdino_deploy.canary import Canary
 from segdino_deploy.engines.build import onnxruntime, openvino, tensorrt
 from segdino_deploy.engines.build.contract import Backend, BuildRequest, BuiltEngine
-from segdino_deploy.engines.lowering.choose import AUTO
+from segdino_deploy.engines.lowering.choose import AUTO, check_backend
 from segdino_deploy.engines.precision.typed import make_typed_model
 from segdino_deploy.engines.run import RUNNERS
 from segdino_deploy.errors import CheckFailed, InputError, MissingComponent
@@ -95,6 +95,7 @@ def build_engine(
     if name not in BACKENDS:
         raise InputError(f"--backend: {name!r} is none of {', '.join(BACKENDS)}")
     backend = BACKENDS[name]
+    check_backend(name, options.lowering)
     backend.check()
     on_step(f"making the {options.precision} model")
     typed = make_typed_model(bundle, options.precision, options.calibration, on_image)

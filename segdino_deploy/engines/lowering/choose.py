@@ -51,6 +51,14 @@ def parse_lowering(text: str) -> tuple[str, ...]:
     return names
 
 
+def check_backend(backend: str, names: Sequence[str]) -> None:
+    """InputError where a named spelling is not for this backend."""
+    for name in names:
+        if name in LOWERINGS and backend not in LOWERINGS[name].backends:
+            fitting = ", ".join(entry.name for entry in LOWERINGS.values() if backend in entry.backends)
+            raise InputError(f"--lowering: {name} is not for {backend}, which takes {fitting}")
+
+
 def lower(request: BuildRequest, backend: str, open_model: Open | None) -> tuple[onnx.ModelProto, list[LoweringRecord]]:
     """The request's model as its `lowering` asks, and the record of it.
 
@@ -69,10 +77,9 @@ def apply_lowerings(
     model: onnx.ModelProto, backend: str, names: Sequence[str]
 ) -> tuple[onnx.ModelProto, list[LoweringRecord]]:
     """The model with the named spellings. InputError where one is not for this backend or finds nothing to rewrite."""
+    check_backend(backend, names)
     records = []
     for name in names:
-        if backend not in LOWERINGS[name].backends:
-            raise InputError(f"--lowering: {name} is not for {backend}")
         lowered = LOWERINGS[name].rewrite(model)
         if lowered is None:
             raise InputError(f"--lowering: {name} finds nothing to rewrite in this model")
