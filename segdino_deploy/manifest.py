@@ -162,8 +162,13 @@ class TypedModel(Record):
 class StageCount(Record):
     """What one stage of a graph (backbone, head, output) computes for one image."""
 
-    operations: int  # nodes
-    multiply_adds: int  # of products and convolutions
+    operations: int = 0  # nodes
+    multiply_adds: int = 0  # of products and convolutions
+
+    def __add__(self, other: StageCount) -> StageCount:
+        return StageCount(
+            operations=self.operations + other.operations, multiply_adds=self.multiply_adds + other.multiply_adds
+        )
 
 
 class FoldingRecord(Record):

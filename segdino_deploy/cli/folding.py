@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from segdino_deploy.cli.console import print_line, print_table
-from segdino_deploy.manifest import FoldingRecord
+from segdino_deploy.manifest import FoldingRecord, StageCount
 
 
 def print_folding(folding: FoldingRecord) -> None:
@@ -15,24 +15,19 @@ def print_folding(folding: FoldingRecord) -> None:
     print_table(("rewrite", "times", "what"), rows)
     print_line()
     before = folding.before or {}
-    stages = [*before, *(stage for stage in folding.after if stage not in before)]
-    lines = []
-    for stage in [*stages, "all"]:
-        counts = [
-            (sum(c.operations for c in side.values()), sum(c.multiply_adds for c in side.values()))
-            if stage == "all"
-            else (side[stage].operations, side[stage].multiply_adds)
-            if stage in side
-            else (0, 0)
-            for side in (before, folding.after)
-        ]
-        (nodes_before, work_before), (nodes_after, work_after) = counts
-        share = f"{100 * work_after / work_before:.1f}%" if work_before else "-"
-        lines.append((stage, str(nodes_before), str(nodes_after), _giga(work_before), _giga(work_after), share))
+    stages = list(dict.fromkeys([*before, *folding.after]))
+    lines = [_line(stage, before.get(stage, StageCount()), folding.after.get(stage, StageCount())) for stage in stages]
+    lines.append(_line("all", sum(before.values(), StageCount()), sum(folding.after.values(), StageCount())))
     if "head" not in stages:
         print_line("plain: one model per head, each with a backbone of its own")
     print_table(("stage", "nodes plain", "folded", "G multiply-adds plain", "folded", "left"), lines)
     print_line()
+
+
+def _line(stage: str, plain: StageCount, folded: StageCount) -> tuple[str, ...]:
+    share = f"{100 * folded.multiply_adds / plain.multiply_adds:.1f}%" if plain.multiply_adds else "-"
+    work = (_giga(plain.multiply_adds), _giga(folded.multiply_adds))
+    return (stage, str(plain.operations), str(folded.operations), *work, share)
 
 
 def _giga(count: int) -> str:

@@ -66,17 +66,23 @@ def select_outputs(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelPr
     kept = [onnx.ValueInfoProto.FromString(by_name[name].SerializeToString()) for name in names]
     del graph.output[:]
     graph.output.extend(kept)
-    needed = set(names)
-    nodes = []
-    for node in reversed(graph.node):
-        if needed.intersection(node.output):
-            nodes.append(node)
-            needed.update(node.input)
-    _replace(graph.node, list(reversed(nodes)))
-    _replace(graph.initializer, [tensor for tensor in graph.initializer if tensor.name in needed])
+    _replace(graph.node, needed_nodes(graph.node, names))
+    read = {name for node in graph.node for name in node.input}
+    _replace(graph.initializer, [tensor for tensor in graph.initializer if tensor.name in read])
     produced = {name for node in graph.node for name in node.output}
     _replace(graph.value_info, [value for value in graph.value_info if value.name in produced])
     return result
+
+
+def needed_nodes(nodes: Sequence[onnx.NodeProto], outputs: Iterable[str]) -> list[onnx.NodeProto]:
+    """The nodes that `outputs` depend on, in their order."""
+    needed = set(outputs)
+    kept = []
+    for node in reversed(nodes):
+        if needed.intersection(node.output):
+            kept.append(node)
+            needed.update(node.input)
+    return kept[::-1]
 
 
 def _replace(field, items: list) -> None:  # type: ignore[no-untyped-def,type-arg]

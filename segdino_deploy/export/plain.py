@@ -51,9 +51,5 @@ def count_plain(models: Mapping[str, SegDINO], card: ModelCard) -> dict[str, Sta
         outputs = [output_name("", kind) for kind in head.outputs]
         for stage, count in count_stages(select_outputs(plain, outputs)).items():
             stage = f"head {head.name}" if stage == "head" and head.name else stage
-            before = total.get(stage, StageCount(operations=0, multiply_adds=0))
-            total[stage] = StageCount(
-                operations=before.operations + count.operations,
-                multiply_adds=before.multiply_adds + count.multiply_adds,
-            )
+            total[stage] = total.get(stage, StageCount()) + count
     return total

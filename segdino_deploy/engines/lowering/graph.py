@@ -6,12 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from segdino_deploy.export.graph import copy_of
+from segdino_deploy.export.graph import copy_of, needed_nodes
 
 
 class Pattern:
@@ -97,7 +96,7 @@ def replace(
     constants = list(model.graph.initializer)
     for replacement in by_output.values():
         constants.extend(numpy_helper.from_array(array, name) for name, array in replacement.constants.items())
-    kept = _needed(nodes, [output.name for output in model.graph.output])
+    kept = needed_nodes(nodes, [output.name for output in model.graph.output])
     read = {name for node in kept for name in node.input}
     del graph.node[:], graph.initializer[:], graph.value_info[:]
     graph.node.extend(kept)
@@ -110,19 +109,5 @@ def replace(
     return result
 
 
-def _needed(nodes: Sequence[onnx.NodeProto], outputs: Iterable[str]) -> list[onnx.NodeProto]:
-    needed = set(outputs)
-    kept = []
-    for node in reversed(nodes):
-        if needed.intersection(node.output):
-            kept.append(node)
-            needed.update(node.input)
-    return kept[::-1]
-
-
 def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
     return next((helper.get_attribute_value(entry) for entry in node.attribute if entry.name == name), default)
-
-
-def ones(count: int) -> NDArray[np.float32]:
-    return np.ones(count, np.float32)

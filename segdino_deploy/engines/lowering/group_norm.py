@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from segdino_deploy.engines.lowering.graph import Pattern, Replacement, attribute, ones, replace
+from segdino_deploy.engines.lowering.graph import Pattern, Replacement, attribute, replace
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,12 @@ def group_norm_as_layer_norm(model: onnx.ModelProto) -> onnx.ModelProto | None:
         channels = len(found.scale)
         row = channels // found.groups * found.num_positions
         norm = Replacement(found.normalised)
-        identity = [norm.constant("ones", ones(row)), norm.constant("zeros", 0 * ones(row))]
+        one, zero = np.ones(row, np.float32), np.zeros(row, np.float32)
+        identity = [norm.constant("ones", one), norm.constant("zeros", zero)]
         norm.add("LayerNormalization", [found.grouped, *identity], axis=-1, epsilon=found.epsilon)
         affine = Replacement(found.out)
-        constants = {"scale": found.scale, "bias": found.bias, "mean": 0 * ones(channels), "variance": ones(channels)}
+        mean, variance = np.zeros(channels), np.ones(channels)
+        constants = {"scale": found.scale, "bias": found.bias, "mean": mean, "variance": variance}
         names = [affine.constant(name, np.asarray(array, np.float32)) for name, array in constants.items()]
         affine.add("BatchNormalization", [found.restored, *names], epsilon=0.0)
         replacements += [norm, affine]

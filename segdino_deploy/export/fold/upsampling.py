@@ -47,8 +47,9 @@ class UpsampledConvFromTokens(nn.Module):
         self.channels = conv.out_channels
         taps = stack_taps(conv)
         self.projection: nn.Linear | None = None
-        self.rewrites = ("T1", "T2") if merges(projection, conv) else ("T1",)
-        if merges(projection, conv):
+        is_merged = merges(projection, conv)
+        self.rewrites = ("T1", "T2") if is_merged else ("T1",)
+        if is_merged:
             taps = after(taps, projection)
         else:
             self.projection = to_linear(projection, dtype)

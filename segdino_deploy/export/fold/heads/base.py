@@ -45,9 +45,10 @@ class ComposedConv(nn.Module):
         self.grid = grid
         dtype, stride = conv.weight.dtype, conv.stride[0]
         self.projection: nn.Linear | None = None
-        self.rewrites = ("T3",) if merges(projection, conv) else ()
+        is_merged = merges(projection, conv)
+        self.rewrites = ("T3",) if is_merged else ()
         self.conv: nn.Module
-        if merges(projection, conv):
+        if is_merged:
             composed = compose_with_projection(conv, projection)
             bias_map = border_map(composed.tap_bias, *grid, stride=stride)
             if conv.bias is not None:
