@@ -63,6 +63,7 @@ def command(
 
     The ONNX model is checked against PyTorch before anything is written.
     """
+    from segdino_deploy.bundle import is_bundle
     from segdino_deploy.export.heads import choose_sources
     from segdino_deploy.export.options import (
         ExportOptions,
@@ -93,6 +94,7 @@ def command(
     from segdino_deploy.export.pipeline import export_sources
 
     bundle_path = output or Path(("-".join(sources) or sources[""].checkpoint.stem) + ".segdino")
+    replaces = is_bundle(bundle_path)
     with Progress() as progress:
         bundle = export_sources(sources, bundle_path, options, backbone_weights, progress.step, explain)
     manifest = bundle.manifest
@@ -109,6 +111,8 @@ def command(
             f"{parity.relative_error:.1e} (allowed {parity.tolerance:.0e}), same class in "
             f"{100 * parity.mask_agreement:.3f}% of pixels"
         )
+    if replaces:
+        print_line("note: replaced an earlier bundle with all its engines and typed models; build them again")
     if explain and manifest.folding is not None:
         print_folding(manifest.folding)
     other = [f"{h.name} with {h.resize_filter}" for h in card.heads if h.resize_filter != card.resize_filter]

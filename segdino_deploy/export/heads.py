@@ -53,8 +53,8 @@ def parse_heads(values: Sequence[str]) -> dict[str, Path]:
         name, equals, path = (part.strip() for part in value.partition("="))
         if not (name and equals and path):
             raise InputError(f"--head: {value!r} is not NAME=PATH, such as polyp=polyp.pth")
-        if check_head_name(name) in heads:
-            raise InputError(f"--head: {name} is given twice; every head needs its own name")
+        if check_head_name(name).lower() in {known.lower() for known in heads}:  # some file systems see no difference
+            raise InputError(f"--head: {name} is given twice; every head needs its own name, whatever its case")
         heads[name] = Path(path)
     return heads
 

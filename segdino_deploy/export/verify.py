@@ -9,6 +9,7 @@ import onnx
 from numpy.typing import NDArray
 
 from segdino_deploy.canary import Canary, Reference
+from segdino_deploy.engines.run.onnxruntime import open_session
 from segdino_deploy.evidence import TOLERANCE, parity
 from segdino_deploy.export.graph import INPUT, logits_of_heads, with_logits
 from segdino_deploy.manifest import ParityRecord, Precision, head_and_kind
@@ -21,11 +22,7 @@ def random_images(batch: int, size_hw: tuple[int, int], seed: int = 1) -> NDArra
 
 def onnx_logits(model: onnx.ModelProto) -> Reference:
     """A function from uint8 `[N, H, W, 3]` to logits `[N, C, H, W]` by head, run by ONNX Runtime on the CPU."""
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    session = ort.InferenceSession(with_logits(model).SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = open_session(with_logits(model).SerializeToString())
 
     names = logits_of_heads(model)
 

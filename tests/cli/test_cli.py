@@ -236,6 +236,7 @@ def test_a_second_export_replaces_the_bundle_and_its_engines(cli: Cli, bundle_co
     result = cli("export", GOLDEN / "v1_paper.pth", "-o", path, "--size", "64x96")
 
     assert result.code == 0
+    assert "note: replaced an earlier bundle" in result.stdout
     manifest = Bundle.open(path).manifest
     assert (manifest.model.summary, manifest.engines) == ("v1_paper", {})
     assert not (path / "engines" / "onnxruntime-fp32.onnx").exists()

@@ -127,6 +127,7 @@ BAD_LINES: dict[str, list[object]] = {
     "--head: '1a' is no name for a head": ["--head", "1a=x.pth"],
     "--head: 'a.b' is no name for a head": ["--head", "a.b=x.pth"],
     "--head: a is given twice": ["--head", A, "--head", "a=x.pth"],
+    "--head: B is given twice": ["--head", A, "--head", "b=x.pth", "--head", "B=y.pth"],
     "x.pth: no such file": ["--head", A, "--head", "b=x.pth"],
     "unknown SegDINO family": ["--head", A, "--head", "b=odd.pth"],
     "its backbone is not that of": ["--head", A, "--head", B],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -16,17 +17,17 @@ from segdino_deploy.canary import Canary
 from segdino_deploy.engines.build import BuildOptions, build_engine
 from segdino_deploy.engines.lowering.choose import AUTO, NONE
 from segdino_deploy.engines.run import open_in_bundle
-from segdino_deploy.export.graph import INPUT, select_outputs, with_card
+from segdino_deploy.export.graph import INPUT, load_onnx, select_outputs, with_card
 from segdino_deploy.export.operations import count_stages
 from segdino_deploy.export.options import ExportOptions
 from segdino_deploy.export.pipeline import FP32_FILE, export_model
 from segdino_deploy.export.plain import trace_plain
 from segdino_deploy.machine import machine_name
 from segdino_deploy.manifest import LoweringRecord, Manifest, StageCount
-from segdino_deploy.model.checkpoint import load_segdino
+from segdino_deploy.model.segdino import SegDINO
 from segdino_deploy.progress import OnStep
 from segdino_deploy.receipts import typed_model_record
-from segdino_deploy.timing import interleave, median_ratio
+from segdino_deploy.timing import every_round, interleave, median_ratio
 
 TENSORRT = EngineSpec(backend="tensorrt-rtx", precision="fp32")
 PLAIN = (NONE,)  # the plain side is never respelled
@@ -72,9 +73,10 @@ class GraphResult(BaseModel):
 def measure_case(family: str, size: int, suite: Suite, directory: Path, on_step: OnStep) -> GraphResult:
     """Exports, builds and measures one family at one size. `directory` is for its files."""
     on_step(f"{family} {size}: exporting")
-    checkpoint = save_checkpoint(random_segdino(family, seed=suite.seed), directory / "model.pth")
+    model = random_segdino(family, seed=suite.seed)
+    checkpoint = save_checkpoint(model, directory / "model.pth")
     folded = export_model(checkpoint, directory / "folded.segdino", ExportOptions(input_size=(size, size)))
-    plain = _export_plain(checkpoint, folded, directory / "plain.segdino")
+    plain = _export_plain(model, folded, directory / "plain.segdino")
     engines = []
     for spec in suite.engines:
         on_step(f"{family} {size}: building {spec.name}, plain and folded")
@@ -97,10 +99,9 @@ def measure_case(family: str, size: int, suite: Suite, directory: Path, on_step:
     )
 
 
-def _export_plain(checkpoint: Path, folded: Bundle, path: Path) -> Bundle:
+def _export_plain(model: SegDINO, folded: Bundle, path: Path) -> Bundle:
     """A bundle around the plain graph, with the folded one's card and canary."""
     card = folded.manifest.model
-    model = load_segdino(checkpoint)
     graph = trace_plain(model, card.input_size, card.batch, card.mean, card.std, card.heads[0].threshold)
     graph = with_card(select_outputs(graph, card.output_names), card)
     record = typed_model_record(graph, FP32_FILE, "fp32", parity=[])
@@ -124,13 +125,12 @@ def _measure_engine(spec: EngineSpec, plain: Bundle, folded: Bundle, suite: Suit
     }
     masks = {side: runner.run({INPUT: image})["mask"] for side, runner in runners.items()}
     samples = interleave(
-        {side: lambda _round, runner=runner: runner.run({INPUT: image}) for side, runner in runners.items()},  # type: ignore[misc]
+        {side: every_round(partial(runner.run, {INPUT: image})) for side, runner in runners.items()},
         suite.rounds,
         suite.warmup,
     )
     for runner in runners.values():
         runner.close()
-    del runners
     engine = folded.manifest.engines[spec.name]
     return EngineResult(
         name=spec.name,
@@ -146,8 +146,6 @@ def _measure_engine(spec: EngineSpec, plain: Bundle, folded: Bundle, suite: Suit
 
 
 def _describe(bundle: Bundle) -> Side:
-    from segdino_deploy.export.graph import load_onnx
-
     stages = count_stages(load_onnx(bundle.file(FP32_FILE)))
     engine = build_engine(bundle, _options(TENSORRT, PLAIN))
     return Side(

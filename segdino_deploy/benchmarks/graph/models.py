@@ -8,12 +8,11 @@ import torch
 from torch import nn
 
 from segdino_deploy.model.dinov3 import ViTConfig
-from segdino_deploy.model.families import default_taps
+from segdino_deploy.model.families import FAMILIES, default_taps
 from segdino_deploy.model.heads import HeadConfig
 from segdino_deploy.model.segdino import SegDINO
 
 VIT_S = ViTConfig(embed_dim=384, depth=12, num_heads=6, ffn="mlp", ffn_hidden_dim=1536)
-HEAD_PREFIX = {"v2": "decoder."}  # of the keys in a checkpoint; "head." in the others
 
 
 def head_config(family: str, embed_dim: int) -> HeadConfig:
@@ -40,7 +39,7 @@ def random_segdino(family: str, vit: ViTConfig = VIT_S, seed: int = 0) -> SegDIN
 
 def save_checkpoint(model: SegDINO, path: Path) -> Path:
     """Writes a model under upstream's key names."""
-    prefix = HEAD_PREFIX.get(model.family, "head.")
+    prefix = next(family.prefix for family in FAMILIES if family.name == model.family)
     state = {f"backbone.{key}": tensor for key, tensor in model.backbone.state_dict().items()}
     state |= {f"{prefix}{key}": tensor for key, tensor in model.head.state_dict().items()}
     torch.save(state, path)

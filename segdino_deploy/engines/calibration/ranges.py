@@ -9,6 +9,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from segdino_deploy.engines.run.onnxruntime import open_session
 from segdino_deploy.errors import CheckFailed
 from segdino_deploy.export.graph import INPUT, copy_of
 
@@ -32,13 +33,9 @@ def observe_ranges(
 
     Raises CheckFailed, naming the tensor, where a value is NaN or infinite.
     """
-    import onnxruntime as ort
-
     tensors = list(dict.fromkeys(tensors))  # several products may read one tensor
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
     watched = with_range_outputs(model, tensors)
-    session = ort.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = open_session(watched.SerializeToString())
     low = np.full(len(tensors), np.inf)
     high = np.full(len(tensors), -np.inf)
     for batch in batches:
