@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from segdino_deploy.bundle import CANARY, Bundle
 from segdino_deploy.errors import InputError
 from segdino_deploy.evidence import mask_from_logits
 from segdino_deploy.images import resize_rgb
@@ -26,6 +27,13 @@ class Canary:
     image: NDArray[np.uint8]  # [N, H, W, 3], N the smallest batch the model takes
     logits: dict[str, NDArray[np.float32]]  # by head: [N, C, H, W], the reference's
     mask: dict[str, NDArray[np.uint8]]  # by head: [N, H, W]
+
+    @classmethod
+    def answered(cls, image: NDArray[np.uint8], reference: Reference, thresholds: Mapping[str, float]) -> Canary:
+        """The answer of `reference` to an image batch `[N, H, W, 3]`; `thresholds`: by head."""
+        logits = reference(image)
+        masks = {head: mask_from_logits(logits[head], threshold) for head, threshold in thresholds.items()}
+        return cls(image, {head: logits[head] for head in thresholds}, masks)
 
     def to_bytes(self) -> bytes:
         """As `.npz`: arrays `image`, and `logits` and `mask` under the heads' tensor names (`polyp.logits`).
@@ -50,6 +58,12 @@ class Canary:
                 return cls(arrays["image"], logits, {head: arrays[output_name(head, "mask")] for head in heads})
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"{path}: not a canary; export the checkpoint again") from error
+
+
+def canary_for(bundle: Bundle, source: str) -> Canary:
+    """What engines built from the ONNX file `source` must answer."""
+    files = {model.file: model.canary for model in bundle.manifest.onnx.values()}
+    return Canary.read(bundle.file(files.get(source, CANARY)))
 
 
 def synthetic_image(size_hw: tuple[int, int], seed: int) -> NDArray[np.uint8]:

@@ -124,7 +124,7 @@ class ParityRecord(Record):
     """One comparison of one head's logits and masks with the PyTorch reference."""
 
     head: str = ""
-    images: str  # "canary" or "random"
+    images: str  # "canary", "random" or "calibration"
     backend: str
     max_abs_error: float
     max_abs_logit: float
@@ -145,6 +145,17 @@ class CanaryRecord(Record):
     heads: list[CanaryRecord] = []
 
 
+class Int8Record(Record):
+    """How an int8 model was made: enough, with `calibration.json`, to make it again."""
+
+    activations: str  # int8: symmetric; uint8: asymmetric
+    method: str  # of the ranges
+    groups: list[str]  # quantized products, by group
+    floats: dict[str, str]  # groups that stay in fp32, with the reason
+    strengths: dict[str, float]  # of smoothing, by layer; 0: left as it is
+    coverage: dict[str, Any]  # of the calibration images
+
+
 class TypedModel(Record):
     """One ONNX file of the bundle."""
 
@@ -155,8 +166,15 @@ class TypedModel(Record):
     casts: int
     qdq_pairs: int = 0
     kept_fp32: list[str] = []  # operators or nodes left in fp32, with the reason
+    # of a 16-bit model: the ten tensors of the fp32 model nearest to the format's limit and their largest |x| ...
+    largest_values: dict[str, float] = {}
+    checked_on: str = ""  # ... on these images: "64 calibration images" or "the canary"
     parity: list[ParityRecord] = []
+    # what engines built from this file must answer: the reference's logits; of an int8 model its own, for the canary's
+    # colours may lie far outside the ranges that it was calibrated on
+    canary: str = "canary.npz"
     calibration_images: int | None = None
+    int8: Int8Record | None = None
 
 
 class StageCount(Record):
@@ -211,7 +229,7 @@ class Manifest(Record):
     tool_version: str
     model: ModelCard
     folding: FoldingRecord | None = None
-    onnx: dict[str, TypedModel] = {}
+    onnx: dict[str, TypedModel] = {}  # by precision; int8 of a backend with its own form as `int8-<backend>`
     engines: dict[str, Engine] = {}
     files: dict[str, FileRecord] = {}
 

@@ -6,8 +6,9 @@ from collections import Counter
 
 import onnx
 
+from segdino_deploy.bundle import CANARY
 from segdino_deploy.export.graph import WEIGHT_PRODUCTS, is_resizing_matrix, type_name, value_types
-from segdino_deploy.manifest import ParityRecord, Precision, TypedModel
+from segdino_deploy.manifest import Int8Record, ParityRecord, Precision, TypedModel
 
 
 def weight_products_by_type(model: onnx.ModelProto) -> dict[str, int]:
@@ -45,6 +46,10 @@ def typed_model_record(
     parity: list[ParityRecord],
     kept_fp32: list[str] | None = None,
     calibration_images: int | None = None,
+    largest_values: dict[str, float] | None = None,
+    checked_on: str = "",
+    int8: Int8Record | None = None,
+    canary: str = CANARY,
 ) -> TypedModel:
     """The manifest's record of an ONNX model."""
     operators = Counter(node.op_type for node in model.graph.node)
@@ -56,6 +61,10 @@ def typed_model_record(
         casts=operators["Cast"],
         qdq_pairs=operators["QuantizeLinear"],
         kept_fp32=kept_fp32 or [],
+        largest_values=largest_values or {},
+        checked_on=checked_on,
         parity=parity,
         calibration_images=calibration_images,
+        int8=int8,
+        canary=canary,
     )

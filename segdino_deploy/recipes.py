@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from segdino_deploy.errors import InputError, one_line
-from segdino_deploy.manifest import Precision
+from segdino_deploy.manifest import Engine, Precision, TypedModel
+
+if TYPE_CHECKING:
+    from segdino_deploy.engines.build import BuildOptions
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -53,7 +57,32 @@ class BuildRecipe(Recipe):
     precisions: list[Precision] = []
     backends: list[str] = []
     calibration: Path | None = None  # relative to the working directory
+    calibration_method: str = "minmax"
+    calibration_images: int | None = None
+    seed: int = 0
+    fp32_groups: list[str] | None = None  # under int8, exactly these; left out: those that need a search
+    smoothing: dict[str, float] | None = None  # [smoothing]: strength by layer; left out: searched
+    inference_precision: str | None = None  # OpenVINO; left out: measured
     lowering: str = "auto"
+
+    def options(self, precision: Precision, backend: str | None, calibration: Path | None = None) -> BuildOptions:
+        """As `build_engine` takes them. InputError for an unknown method or spelling."""
+        from segdino_deploy.engines.build import BuildOptions
+        from segdino_deploy.engines.calibration.histogram import require_method
+        from segdino_deploy.engines.lowering.choose import parse_lowering
+
+        return BuildOptions(
+            precision,
+            backend,
+            calibration or self.calibration,
+            parse_lowering(self.lowering),
+            self.inference_precision,
+            calibration_method=require_method(self.calibration_method),
+            calibration_images=self.calibration_images,
+            seed=self.seed,
+            smoothing=self.smoothing,
+            fp32_groups=None if self.fp32_groups is None else tuple(self.fp32_groups),
+        )
 
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
@@ -74,3 +103,26 @@ def read_recipe(path: Path, kind: type[AnyRecipe]) -> AnyRecipe:
         raise InputError(f"{path}: {place}: {first['msg'].lower()} (known keys: {known})") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({one_line(error)})") from error
+
+
+def write_build_recipe(options: BuildOptions, engine: Engine, typed: TypedModel) -> str:
+    """The recipe that builds an int8 engine again: same groups, same spellings, nothing searched, nothing measured."""
+    from segdino_deploy.engines.lowering.choose import AS_EXPORTED
+
+    assert typed.int8 is not None
+    lowering = [record.chosen for record in engine.lowering if record.chosen != AS_EXPORTED]
+    lines = [
+        f"# Builds {engine.backend}-{engine.precision} again without a search:",
+        "# segdino-deploy build-engine BUNDLE --recipe THIS.toml [--calibration DIR]",
+        f"precisions = {json.dumps([engine.precision])}",
+        f"backends = {json.dumps([engine.backend])}",
+        f"calibration_method = {json.dumps(typed.int8.method)}",
+    ]
+    if options.calibration_images is not None:
+        lines += [f"calibration_images = {options.calibration_images}", f"seed = {options.seed}"]
+    lines.append(f"lowering = {json.dumps(','.join(lowering) or 'none')}")
+    if engine.inference_precision is not None:
+        lines.append(f"inference_precision = {json.dumps(engine.inference_precision)}")
+    lines += ["fp32_groups = [", *(f"  {json.dumps(group)}, # {why}" for group, why in typed.int8.floats.items()), "]"]
+    lines += ["", "[smoothing]", *(f"{json.dumps(k)} = {v}" for k, v in typed.int8.strengths.items())]
+    return "\n".join(lines) + "\n"

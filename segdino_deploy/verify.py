@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from segdino_deploy.benchmarks.contestants import ONNX_REFERENCE, open_contestant
-from segdino_deploy.bundle import CANARY, Bundle
-from segdino_deploy.canary import Canary
+from segdino_deploy.bundle import Bundle
+from segdino_deploy.canary import canary_for
 from segdino_deploy.errors import MissingComponent, SegdinoDeployError
 from segdino_deploy.evidence import check_heads
 from segdino_deploy.export.graph import INPUT
@@ -33,13 +33,14 @@ def verify_bundle(bundle: Bundle, on_step: OnStep = ignore) -> list[Verdict]:
 
     An engine whose backend is missing is reported, not failed; one that does not open or run has failed.
     """
-    canary = Canary.read(bundle.file(CANARY))
     card = bundle.manifest.model
+    sources = {name: engine.source for name, engine in bundle.manifest.engines.items()}
     names = {ONNX_REFERENCE: bundle.manifest.onnx["fp32"].precision}
     names |= {name: engine.precision for name, engine in bundle.manifest.engines.items()}
     verdicts = []
     for name, precision in names.items():
         on_step(f"running the canary on {name}")
+        canary = canary_for(bundle, sources.get(name, name))
         try:
             with open_contestant(bundle, name) as runner:
                 outputs = runner.run({INPUT: canary.image})

@@ -54,6 +54,8 @@ def main() -> None:
     """Entry point. Turns every expected error into one line and its exit code."""
     debug = "--debug" in sys.argv[1:]
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    for chatty in ("PIL", "matplotlib"):  # their own debugging, a line for every chunk of a file
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     sys.exit(run(arguments, debug))
 

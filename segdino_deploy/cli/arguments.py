@@ -14,6 +14,14 @@ BundleArgument = Annotated[
     typer.Argument(metavar="BUNDLE", help="The bundle; may be left out where the folder holds exactly one."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout instead of text.")]
+ForegroundOption = Annotated[
+    str | None, typer.Option(metavar="V,W", help="Mask values that are foreground, one class. Default: above 127.")
+]
+ImageDirOption = Annotated[str, typer.Option(metavar="NAME", help="Folder of the images in the data set.")]
+MaskDirOption = Annotated[str, typer.Option(metavar="NAME", help="Folder of the masks in the data set.")]
+HeadOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Whose masks --data holds, where the model has several heads.")
+]
 
 
 def bundle_path(given: Path | None) -> Path:
@@ -21,6 +29,11 @@ def bundle_path(given: Path | None) -> Path:
     from segdino_deploy.bundle import find_bundle
 
     return given if given is not None else find_bundle(Path())
+
+
+def split_names(text: str) -> list[str]:
+    """`a,b` to [a, b]."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def parse_integers(option: str, text: str | None) -> tuple[int, ...] | None:

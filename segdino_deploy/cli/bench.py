@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from segdino_deploy.cli.arguments import BundleArgument, JsonOption, bundle_path, parse_integers
+from segdino_deploy.cli.arguments import (
+    BundleArgument,
+    ForegroundOption,
+    HeadOption,
+    ImageDirOption,
+    JsonOption,
+    MaskDirOption,
+    bundle_path,
+    parse_integers,
+)
 from segdino_deploy.cli.console import Progress, print_json, print_line, print_table
 
 
@@ -26,14 +35,10 @@ def command(
     data: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Data set folder (image/, mask/) or folder of images.")
     ] = None,
-    head: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Whose masks --data holds, where the model has several heads.")
-    ] = None,
-    foreground: Annotated[
-        str | None, typer.Option(metavar="V,W", help="Mask values that are foreground, one class. Default: above 127.")
-    ] = None,
-    image_dir: Annotated[str, typer.Option(metavar="NAME", help="Folder of the images in the data set.")] = "image",
-    mask_dir: Annotated[str, typer.Option(metavar="NAME", help="Folder of the masks in the data set.")] = "mask",
+    head: HeadOption = None,
+    foreground: ForegroundOption = None,
+    image_dir: ImageDirOption = "image",
+    mask_dir: MaskDirOption = "mask",
     rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds: one run of each engine per round.")] = 20,
     warmup: Annotated[int, typer.Option(min=0, help="Rounds before them that do not count.")] = 3,
     threads: Annotated[int | None, typer.Option(min=1, help="Per engine. Default: all this process may use.")] = None,

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from segdino_deploy.cli.arguments import BundleArgument, JsonOption, bundle_path
-from segdino_deploy.cli.console import Progress, print_json, print_line
+from segdino_deploy.cli.arguments import (
+    BundleArgument,
+    ForegroundOption,
+    HeadOption,
+    ImageDirOption,
+    JsonOption,
+    MaskDirOption,
+    bundle_path,
+    parse_integers,
+    split_names,
+)
+from segdino_deploy.cli.console import Progress, print_json, print_line, print_table
 from segdino_deploy.errors import InputError
 
 
@@ -27,7 +39,45 @@ def command(
         ),
     ] = None,
     calibration: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of images, or a data set folder, for int8.")
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Images for int8: a folder, a data set folder, a .txt list or a calibration.json. "
+            "For fp16 and bf16: what leaves their range on these images stays in fp32.",
+        ),
+    ] = None,
+    calibration_method: Annotated[
+        str | None, typer.Option(metavar="M", help="Ranges by minmax (default), percentile, entropy or mse.")
+    ] = None,
+    calibration_images: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="At most so many of them, drawn with --seed.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Which ones --calibration-images draws. Default: 0.")] = None,
+    skip_unreadable: Annotated[
+        bool, typer.Option("--skip-unreadable", help="Leave out calibration images that cannot be read.")
+    ] = False,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(
+            metavar="P",
+            help="Search the fastest int8 plan that loses at most P on --data: Dice points (0.01) where it has masks, "
+            "else percent of pixels that change class.",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Held-out images for --max-drop, with masks or without.")
+    ] = None,
+    foreground: ForegroundOption = None,
+    image_dir: ImageDirOption = "image",
+    mask_dir: MaskDirOption = "mask",
+    head: HeadOption = None,
+    fp32_groups: Annotated[
+        str | None,
+        typer.Option(
+            metavar="G,H",
+            help="Exactly the groups that int8 leaves in fp32, such as blocks.1.values; '' for none. "
+            "Default: the products of probabilities and values in attention.",
+        ),
     ] = None,
     lowering: Annotated[
         str | None,
@@ -46,8 +96,10 @@ def command(
     Each engine is checked on the canary where this machine can run it.
     """
     from segdino_deploy.bundle import Bundle
-    from segdino_deploy.engines.build import BuildOptions, build_engine, choose_backend
-    from segdino_deploy.engines.lowering.choose import parse_lowering
+    from segdino_deploy.engines.build import build_engine, choose_backend
+    from segdino_deploy.engines.precision.budget.options import Budget, HeldOutOptions
+    from segdino_deploy.engines.precision.budget.plan import BudgetMissed
+    from segdino_deploy.engines.precision.budget.record import read_search
     from segdino_deploy.manifest import PRECISIONS
     from segdino_deploy.recipes import BuildRecipe, read_recipe
 
@@ -56,7 +108,25 @@ def command(
     precisions = [precision for precision in PRECISIONS if flags[precision]] or base.precisions
     if not precisions:
         raise InputError("name a precision: --fp32, --fp16, --bf16 or --int8")
-    spellings = parse_lowering(base.lowering if lowering is None else lowering)
+    held_out = HeldOutOptions(data or Path(), image_dir, mask_dir, parse_integers("--foreground", foreground), head)
+    if max_drop is not None and "int8" not in precisions:
+        raise InputError("--max-drop: is for --int8; other precisions have nothing to choose")
+    if max_drop is not None and not (math.isfinite(max_drop) and max_drop >= 0):
+        raise InputError(f"--max-drop: {max_drop:g} is not a number of percent from 0 on")
+    if max_drop is not None and data is None:
+        raise InputError("--max-drop: needs held-out images to measure the drop on: name them with --data DIR")
+    if max_drop is None and data is not None:
+        raise InputError("--data: is what --max-drop measures on: say how much may be lost with --max-drop P")
+    if max_drop is not None and fp32_groups is not None:
+        raise InputError("--fp32-groups: --max-drop finds them: leave out one of the two")
+    given = {
+        "lowering": lowering,
+        "calibration_method": calibration_method,
+        "calibration_images": calibration_images,
+        "seed": seed,
+        "fp32_groups": None if fp32_groups is None else split_names(fp32_groups),
+    }
+    base = base.model_copy(update={name: value for name, value in given.items() if value is not None})
     opened = Bundle.open(bundle_path(bundle))
     built = []
     for precision in precisions:
@@ -66,15 +136,46 @@ def command(
             names = [chosen]
             if not as_json:
                 print_line(f"backend {chosen}: {reason}")
+        budget = Budget(max_drop, held_out) if max_drop is not None and precision == "int8" else None
+        options = base.options(precision, None, calibration)
         for name in names:
             with Progress() as progress:
-                options = BuildOptions(precision, name, calibration or base.calibration, spellings)
-                engine = build_engine(opened, options, on_step=progress.step, on_image=progress.images)
+                try:
+                    engine = build_engine(
+                        opened,
+                        replace(options, backend=name, budget=budget, skip_unreadable=skip_unreadable),
+                        on_step=progress.step,
+                        on_count=progress.count,
+                        on_note=progress.note,
+                    )
+                except BudgetMissed as missed:
+                    if as_json:
+                        print_json(missed.search.model_dump(mode="json"))
+                    else:
+                        print_search(missed.search)
+                    raise
+            if budget is not None and not as_json:
+                print_search(read_search(opened, f"{name}-int8"))
             built.append(engine)
             if not as_json:
                 print_line(f"{opened.path / engine.file}: {describe(engine)}")
     if as_json:
         print_json([engine.model_dump(mode="json") for engine in built])
+
+
+def print_search(result: object) -> None:
+    """The table of a search for an int8 plan."""
+    from segdino_deploy.engines.precision.budget.record import SearchResult
+    from segdino_deploy.engines.precision.budget.report import COLUMNS, rows
+
+    assert isinstance(result, SearchResult)
+    print_line(
+        f"int8 for {result.backend}, at most {result.max_drop:g} {result.drop_unit}, "
+        f"{result.held_out_images} held-out images:"
+    )
+    print_table(COLUMNS, rows(result))
+    if result.also_calibrated_on:
+        print_line(f"warning: {result.also_calibrated_on} of the held-out images were calibrated on, too")
 
 
 def describe(engine: object) -> str:

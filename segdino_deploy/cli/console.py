@@ -87,8 +87,11 @@ class Progress:
             self._last_line = now
             self._show(f"{stage}: {done}/{total}{left}")
 
-    def images(self, done: int, total: int) -> None:
-        self.count("images", done, total)
+    def note(self, text: str) -> None:
+        """A line that stays, above whatever is being done."""
+        self._clear()
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
 
     def _show(self, text: str) -> None:
         if self._is_terminal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +33,7 @@ def command(
     with open_engine(bundle, precision=precision, backend=backend) as runner, Progress() as progress:
         heads = runner.card.heads
         jobs = plan_jobs(inputs, output, [head.name for head in heads])
-        predictions = predict_files(runner, jobs, progress.images)
+        predictions = predict_files(runner, jobs, partial(progress.count, "images"))
         engine = f"{runner.backend} {runner.precision} on {runner.device}"
     if as_json:
         rows = [

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
 import pytest
 
 from segdino_deploy import Bundle, build_engine, export_model, open_engine
-from segdino_deploy.engines.build import BACKENDS, BuildOptions, choose_backend, pipeline
+from segdino_deploy.engines.build import BACKENDS, BuildOptions, choose_backend
 from segdino_deploy.engines.build.contract import BuildRequest, BuiltEngine
 from segdino_deploy.errors import CheckFailed, InputError, MissingComponent, SegdinoDeployError
 from segdino_deploy.export.options import ExportOptions
 from segdino_deploy.manifest import BatchRange
+from segdino_deploy.recipes import BuildRecipe, read_recipe
 from tests.conftest import GOLDEN, Golden
 
 Copy = Callable[..., Bundle]
@@ -107,25 +110,61 @@ def test_int8_without_images_says_what_is_needed(bundle_copy: Copy) -> None:
         build_engine(bundle_copy(), BuildOptions("int8", "openvino"))
 
 
-def test_int8_is_calibrated_once_for_all_backends_and_anew_for_other_images(
+def test_one_int8_file_serves_tensorrt_and_every_cpu_backend_has_its_own(
+    bundle_copy: Copy, calibration_images: Path
+) -> None:
+    bundle = bundle_copy()
+    for backend in ("openvino", "onnxruntime", "tensorrt-rtx"):
+        build_engine(bundle, BuildOptions("int8", backend, calibration_images))
+
+    sources = {name: engine.source for name, engine in bundle.manifest.engines.items()}
+    assert sources == {
+        "openvino-int8": "model.int8-openvino.onnx",
+        "onnxruntime-int8": "model.int8-onnxruntime.onnx",
+        "tensorrt-rtx-int8": "model.int8.onnx",
+    }
+    records = {name: bundle.manifest.onnx[name].int8 for name in ("int8", "int8-openvino")}
+    assert [record.activations for record in records.values() if record] == ["int8", "uint8"]
+    assert len(json.loads(bundle.file("calibration.json").read_text())["calibrations"]) == 3
+
+
+def test_int8_is_made_anew_for_other_images_and_what_was_built_from_the_old_model_goes(
     bundle_copy: Copy, calibration_images: Path, tmp_path: Path
 ) -> None:
     bundle = bundle_copy()
-    build_engine(bundle, BuildOptions("int8", "openvino", calibration_images))
-    model = bundle.file("model.int8.onnx").read_bytes()
     build_engine(bundle, BuildOptions("int8", "onnxruntime", calibration_images))
-    assert bundle.file("model.int8.onnx").read_bytes() == model
-    assert {"openvino-int8", "onnxruntime-int8"} <= bundle.manifest.engines.keys()
+    build_engine(bundle, BuildOptions("int8", "tensorrt-rtx", calibration_images))
+    model = bundle.file("model.int8-onnxruntime.onnx").read_bytes()
+    build_engine(bundle, BuildOptions("int8", "onnxruntime"))
+    assert bundle.file("model.int8-onnxruntime.onnx").read_bytes() == model  # from calibration.json alone
 
     other = tmp_path / "other"
     other.mkdir()
     shutil.copy(sorted(calibration_images.iterdir())[0], other)
-    build_engine(bundle, BuildOptions("int8", "openvino", other))
+    build_engine(bundle, BuildOptions("int8", "onnxruntime", other))
 
-    assert bundle.manifest.onnx["int8"].calibration_images == 1
-    assert "onnxruntime-int8" not in bundle.manifest.engines  # built from the old int8 model: gone, not outdated
-    assert not bundle.file("engines/onnxruntime-int8.onnx").exists()
+    assert bundle.manifest.onnx["int8-onnxruntime"].calibration_images == 1
+    assert bundle.file("model.int8-onnxruntime.onnx").read_bytes() != model
+    assert "tensorrt-rtx-int8" in bundle.manifest.engines  # built from a file that is as it was
     Bundle.open(bundle.path)
+
+
+def test_an_int8_recipe_builds_the_same_model_again(
+    bundle_copy: Copy, calibration_images: Path, exported: Callable[[str], Path], tmp_path: Path
+) -> None:
+    bundle = bundle_copy()
+    options = BuildOptions("int8", "onnxruntime", calibration_images, fp32_groups=("blocks.1.fc2",))
+    build_engine(bundle, options)
+    recipe = read_recipe(bundle.file("engines/onnxruntime-int8.toml"), BuildRecipe)
+    again = tmp_path / "again.segdino"
+    shutil.copytree(exported("v1_convt"), again)
+
+    build_engine(again, recipe.options("int8", "onnxruntime", calibration_images))
+
+    name = "model.int8-onnxruntime.onnx"
+    assert (again / name).read_bytes() == bundle.file(name).read_bytes()
+    assert recipe.fp32_groups == ["blocks.1.fc2"]
+    assert recipe.lowering != "auto"
 
 
 def test_an_engine_that_fails_its_canary_replaces_nothing(bundle_copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +180,7 @@ def test_an_engine_that_fails_its_canary_replaces_nothing(bundle_copy: Copy, mon
                 break
         return honest.build(request)
 
-    broken = pipeline.Backend(honest.name, honest.check, build_wrong_weights, can_run_here=True)
+    broken = replace(honest, build=build_wrong_weights)
     monkeypatch.setitem(BACKENDS, "onnxruntime", broken)
 
     with pytest.raises(CheckFailed, match="fails its canary"):

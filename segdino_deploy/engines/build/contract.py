@@ -7,11 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from segdino_deploy.canary import Canary
+from segdino_deploy.engines.run.contract import Array
 from segdino_deploy.manifest import LoweringRecord, ModelCard, Precision
 from segdino_deploy.progress import OnStep, ignore
+
+RunImage = Callable[[NDArray[np.uint8]], dict[str, Array]]  # uint8 `[N, H, W, 3]` to outputs by name
 
 
 @dataclass(frozen=True)
@@ -45,10 +50,16 @@ class BuiltEngine:
 class Backend:
     """A builder and the check that its library (and device) are here.
 
-    `check` raises MissingComponent. `can_run_here` says whether engines built here can also be run here.
+    `check` raises MissingComponent. `open_model` runs a typed model in memory, computing in an inference precision of
+    the backend's own; None where this machine cannot run what it builds.
     """
 
     name: str
     check: Callable[[], None]
     build: Callable[[BuildRequest], BuiltEngine]
-    can_run_here: bool
+    open_model: Callable[[onnx.ModelProto, str | None], RunImage] | None = None
+    inference_precisions: Callable[[Precision], list[str]] | None = None  # None: the file alone says what computes
+
+    @property
+    def can_run_here(self) -> bool:
+        return self.open_model is not None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import onnx
 
-from segdino_deploy.engines.build.contract import BuildRequest, BuiltEngine
+from segdino_deploy.engines.build.contract import BuildRequest, BuiltEngine, RunImage
 from segdino_deploy.engines.lowering.choose import lower
 from segdino_deploy.engines.run.contract import Array
 from segdino_deploy.engines.run.onnxruntime import open_session, session_options
@@ -19,6 +19,14 @@ def check() -> None:
     """ONNX Runtime is a core dependency: always here."""
 
 
+def open_model(model: onnx.ModelProto, _inference_precision: str | None) -> RunImage:
+    """Opens a typed model in memory and gives a function from an image batch to its outputs."""
+    is_int8 = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
+    session = open_session(model.SerializeToString(), is_int8=is_int8)
+    names = [output.name for output in session.get_outputs()]
+    return lambda image: dict(zip(names, session.run(names, {INPUT: image}), strict=True))
+
+
 def build(request: BuildRequest) -> BuiltEngine:
     """Writes `<name>.onnx`. InputError where the CPU provider has no kernels for the precision."""
     import onnxruntime as ort
@@ -27,18 +35,17 @@ def build(request: BuildRequest) -> BuiltEngine:
         raise InputError("ONNX Runtime's CPU provider has no bf16 kernels; use --backend openvino, or --fp32")
     path = request.directory / f"{request.name}.onnx"
 
-    def open_model(model: onnx.ModelProto) -> Callable[[], dict[str, Array]]:
-        session = open_session(model.SerializeToString())
-        names = [output.name for output in session.get_outputs()]
-        return lambda: dict(zip(names, session.run(names, {INPUT: request.canary.image}), strict=True))
+    def open_canary(model: onnx.ModelProto) -> Callable[[], dict[str, Array]]:
+        run = open_model(model, None)
+        return lambda: run(request.canary.image)
 
     options = session_options()
     # EXTENDED: the fusions that hold on every CPU. The layout for this very CPU is chosen when the engine is opened.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.optimized_model_filepath = str(path)
     try:
-        model, lowering = lower(request, "onnxruntime", open_model)
-        ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        model, lowering = lower(request, "onnxruntime", open_canary)
+        open_session(model.SerializeToString(), options=options, is_int8=request.precision == "int8")
     except SegdinoDeployError:
         raise
     except Exception as error:  # onnxruntime's exceptions share no public base

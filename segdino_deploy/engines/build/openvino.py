@@ -8,13 +8,16 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 
-from segdino_deploy.engines.build.contract import BuildRequest, BuiltEngine
+from segdino_deploy.engines.build.contract import BuildRequest, BuiltEngine, RunImage
 from segdino_deploy.engines.lowering.choose import lower
 from segdino_deploy.engines.run.contract import Array
 from segdino_deploy.engines.run.openvino import compile_options, supports
 from segdino_deploy.errors import InputError, SegdinoDeployError, one_line
+from segdino_deploy.manifest import ModelCard, Precision
 from segdino_deploy.requirements import require_module
 from segdino_deploy.timing import every_round, interleave
 
@@ -29,24 +32,32 @@ def check() -> None:
     require_module("openvino", "OpenVINO engines", extra="openvino")
 
 
+def check_int8_batch(card: ModelCard) -> None:
+    """InputError for a dynamic batch: OpenVINO 2026.4 then gives wrong results for the v2 families."""
+    if not card.batch.is_fixed:
+        raise InputError("OpenVINO computes int8 wrongly with a dynamic batch; export with a fixed --batch for it")
+
+
 def build(request: BuildRequest) -> BuiltEngine:
     """Writes `<name>.xml` and `<name>.bin` in the model's own types.
 
     Where the precision can be computed in f32 or in a 16-bit type (int8: what surrounds the quantized products), both
     are measured here, interleaved, and the faster one is recorded as the engine's inference precision.
     """
-    if request.precision == "int8" and not request.card.batch.is_fixed:
-        # OpenVINO 2026.4 gives wrong results for the v2 families here; the same file with a fixed batch is right.
-        raise InputError("OpenVINO computes int8 wrongly with a dynamic batch; export with a fixed --batch for it")
     ov = require_module("openvino", "OpenVINO engines", extra="openvino")
     path = request.directory / f"{request.name}.xml"
-    core = ov.Core()
-    candidates = _candidates(core, request)
+    candidates = _candidates(request)
     try:
-        measured = _median_ms(core, request, candidates) if len(candidates) > 1 else {candidates[0]: 0.0}
+        measured = _median_ms(request, candidates) if len(candidates) > 1 else {candidates[0]: 0.0}
         inference_precision = min(measured, key=measured.__getitem__)
-        lowered, lowering = lower(request, "openvino", partial(_open, core, request, inference_precision))
-        model = _read(core, request, lowered)
+
+        def open_canary(model: onnx.ModelProto) -> Callable[[], dict[str, Array]]:
+            run = open_model(model, inference_precision)
+            return lambda: run(request.canary.image)
+
+        core = ov.Core()
+        lowered, lowering = lower(request, "openvino", open_canary)
+        model = _read(core, lowered)
         ov.save_model(model, path, compress_to_fp16=False)
     except RuntimeError as error:
         raise SegdinoDeployError(f"OpenVINO {ov.__version__} cannot build it: {one_line(error)}") from error
@@ -63,41 +74,45 @@ def build(request: BuildRequest) -> BuiltEngine:
     )
 
 
-def _candidates(core: Any, request: BuildRequest) -> list[str]:
-    wanted = request.inference_precision
-    if wanted is None:
-        return [name for name in CANDIDATES[request.precision] if supports(core, name)]
-    if wanted not in CANDIDATES[request.precision] or not supports(core, wanted):
-        fitting = ", ".join(name for name in CANDIDATES[request.precision] if supports(core, name))
-        raise InputError(f"{request.precision} cannot be computed in {wanted} here, only in {fitting}")
-    return [wanted]
+def inference_precisions(precision: Precision) -> list[str]:
+    """What may compute a precision on this CPU."""
+    core = require_module("openvino", "OpenVINO engines", extra="openvino").Core()
+    return [name for name in CANDIDATES[precision] if supports(core, name)]
 
 
-def _median_ms(core: Any, request: BuildRequest, precisions: Sequence[str]) -> dict[str, float]:
-    """Median milliseconds of the canary per inference precision, one run of each in turn."""
-    runs = {precision: _open(core, request, precision, request.model) for precision in precisions}
-    samples = interleave({name: every_round(run) for name, run in runs.items()}, ROUNDS, warmup=1)
-    return {precision: round(statistics.median(values), 3) for precision, values in samples.items()}
-
-
-def _open(
-    core: Any, request: BuildRequest, inference_precision: str, model: onnx.ModelProto
-) -> Callable[[], dict[str, Array]]:
-    """Compiles a model in memory and gives a function that runs the canary."""
+def open_model(model: onnx.ModelProto, inference_precision: str | None) -> RunImage:
+    """Compiles a typed model in memory and gives a function from an image batch to its outputs."""
+    core = require_module("openvino", "OpenVINO engines", extra="openvino").Core()
     names = [output.name for output in model.graph.output]
-    compiled = core.compile_model(_read(core, request, model), "CPU", compile_options(inference_precision))
+    compiled = core.compile_model(_read(core, model), "CPU", compile_options(inference_precision or "f32"))
     infer = compiled.create_infer_request()
 
-    def run() -> dict[str, Array]:
-        infer.infer([request.canary.image], share_inputs=True)
+    def run(image_nhwc: NDArray[np.uint8]) -> dict[str, Array]:
+        infer.infer([image_nhwc], share_inputs=True)
         return {name: infer.get_tensor(name).data.copy() for name in names}
 
     return run
 
 
-def _read(core: Any, request: BuildRequest, model: onnx.ModelProto) -> Any:
+def _candidates(request: BuildRequest) -> list[str]:
+    fitting = inference_precisions(request.precision)
+    wanted = request.inference_precision
+    if wanted is not None and wanted not in fitting:
+        raise InputError(f"{request.precision} cannot be computed in {wanted} here, only in {', '.join(fitting)}")
+    return fitting if wanted is None else [wanted]
+
+
+def _median_ms(request: BuildRequest, precisions: Sequence[str]) -> dict[str, float]:
+    """Median milliseconds of the canary per inference precision, one run of each in turn."""
+    runs = {precision: open_model(request.model, precision) for precision in precisions}
+    image = request.canary.image
+    samples = interleave({n: every_round(partial(run, image)) for n, run in runs.items()}, ROUNDS, warmup=1)
+    return {precision: round(statistics.median(values), 3) for precision, values in samples.items()}
+
+
+def _read(core: Any, model: onnx.ModelProto) -> Any:
     """OpenVINO's form of an ONNX model, by way of a file: its reader from memory copies the weights more often."""
-    with tempfile.NamedTemporaryFile(suffix=".onnx", dir=request.directory) as source:
+    with tempfile.NamedTemporaryFile(suffix=".onnx") as source:
         source.write(model.SerializeToString())
         source.flush()
         return core.read_model(source.name)

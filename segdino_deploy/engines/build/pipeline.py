@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from segdino_deploy.atomic import disk_errors
-from segdino_deploy.bundle import CANARY, Bundle, Content
-from segdino_deploy.canary import Canary
+from segdino_deploy.bundle import Bundle, Content
 from segdino_deploy.engines.build import onnxruntime, openvino, tensorrt
 from segdino_deploy.engines.build.contract import Backend, BuildRequest, BuiltEngine
+from segdino_deploy.engines.calibration.calibrate import CalibrationOptions
 from segdino_deploy.engines.lowering.choose import AUTO, check_backend
-from segdino_deploy.engines.precision.typed import make_typed_model
+from segdino_deploy.engines.precision.budget.options import Budget
+from segdino_deploy.engines.precision.budget.record import SearchResult, summary
+from segdino_deploy.engines.precision.typed import TypedResult, int8_result, make_int8_source, make_typed_model
 from segdino_deploy.engines.run import RUNNERS
 from segdino_deploy.errors import CheckFailed, InputError, MissingComponent
 from segdino_deploy.evidence import check_heads
 from segdino_deploy.export.graph import INPUT
 from segdino_deploy.manifest import CanaryRecord, Engine, Manifest, Precision
-from segdino_deploy.progress import OnCount, OnStep, ignore
+from segdino_deploy.progress import OnStage, OnStep, ignore
+from segdino_deploy.recipes import write_build_recipe
 from segdino_deploy.requirements import has_module
 
 ENGINES = "engines"
@@ -31,19 +34,17 @@ WORKING_PREFIX = ".build-"  # followed by the process id
 BACKENDS: dict[str, Backend] = {
     backend.name: backend
     for backend in (
-        Backend("openvino", openvino.check, openvino.build, can_run_here=True),
-        Backend("onnxruntime", onnxruntime.check, onnxruntime.build, can_run_here=True),
+        Backend("openvino", openvino.check, openvino.build, openvino.open_model, openvino.inference_precisions),
+        Backend("onnxruntime", onnxruntime.check, onnxruntime.build, onnxruntime.open_model),
         Backend(
             "tensorrt-rtx",
             partial(tensorrt.check, "tensorrt-rtx"),
             partial(tensorrt.build, flavour="tensorrt-rtx"),
-            can_run_here=False,
         ),
         Backend(
             "tensorrt",
             partial(tensorrt.check, "tensorrt"),
             partial(tensorrt.build, flavour="tensorrt"),
-            can_run_here=False,
         ),
     )
 }
@@ -51,9 +52,11 @@ BACKENDS: dict[str, Backend] = {
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """What to build. `backend` None: chosen by `choose_backend`. `calibration`: folder of images, for int8.
+    """What to build. `backend` None: chosen by `choose_backend`.
 
-    `lowering`: `("auto",)`, `("none",)` or names of `engines.lowering.LOWERINGS`.
+    `calibration`: images for int8 (folder, list file or a `calibration.json`), or to find what 16 bits cannot hold.
+    `lowering`: `("auto",)`, `("none",)` or names of `engines.lowering.LOWERINGS`. `fp32_groups`: groups of products
+    that int8 leaves in fp32, exactly these; None: those that need a search. `budget`: finds them instead.
     """
 
     precision: Precision
@@ -61,6 +64,24 @@ class BuildOptions:
     calibration: Path | None = None
     lowering: tuple[str, ...] = (AUTO,)
     inference_precision: str | None = None  # OpenVINO: `f32`, `bf16` or `f16`; None: the fastest one, measured
+    calibration_method: str = "minmax"
+    calibration_images: int | None = None  # at most so many, drawn with `seed`
+    seed: int = 0
+    skip_unreadable: bool = False
+    smoothing: Mapping[str, float] | None = None  # strength by layer, from a recipe; None: searched
+    fp32_groups: tuple[str, ...] | None = None
+    budget: Budget | None = None
+
+    @property
+    def how_to_calibrate(self) -> CalibrationOptions:
+        return CalibrationOptions(
+            self.calibration,
+            self.calibration_method,
+            self.calibration_images,
+            self.seed,
+            self.skip_unreadable,
+            self.smoothing,
+        )
 
 
 def choose_backend() -> tuple[str, str]:
@@ -83,12 +104,14 @@ def build_engine(
     options: BuildOptions,
     *,
     on_step: OnStep = ignore,
-    on_image: OnCount = ignore,
+    on_count: OnStage = ignore,
+    on_note: OnStep = ignore,
 ) -> Engine:
     """Builds one engine into the bundle, checked on the canary where this machine can run it.
 
-    Raises InputError, MissingComponent (backend not here), CheckFailed (parity, canary); the bundle then stays as it
-    was. Building the same backend and precision again replaces the engine.
+    `on_note` gets lines that the user should read: coverage of the calibration images, warnings, a recommendation.
+    Raises InputError, MissingComponent (backend not here), CheckFailed (parity, canary), BudgetMissed; the bundle then
+    stays as it was. Building the same backend and precision again replaces the engine.
     """
     bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
     name = options.backend or choose_backend()[0]
@@ -96,49 +119,104 @@ def build_engine(
         raise InputError(f"--backend: {name!r} is none of {', '.join(BACKENDS)}")
     backend = BACKENDS[name]
     check_backend(name, options.lowering)
+    if options.budget is not None and options.precision != "int8":
+        raise InputError("--max-drop: is for --int8; other precisions have nothing to choose")
+    if options.precision == "int8" and name == "openvino":
+        openvino.check_int8_batch(bundle.manifest.model)
     backend.check()
     on_step(f"making the {options.precision} model")
-    typed = make_typed_model(bundle, options.precision, options.calibration, on_image)
-    canary = Canary.read(bundle.file(CANARY))
+    made = _make_model(bundle, name, backend, options, on_step, on_count, on_note)
+    typed = made.typed
     with _working_directory(bundle.path) as directory:
         request = BuildRequest(
             typed.model,
             bundle.manifest.model,
             options.precision,
-            canary,
+            typed.canary,
             directory,
             f"{name}-{options.precision}",
-            options.lowering,
-            options.inference_precision,
+            made.lowering,
+            made.inference_precision,
             on_step,
         )
         on_step(f"building the {name} {options.precision} engine")
         with disk_errors(bundle.path):
             built = backend.build(request)
         engine = _describe(built, request, name, typed.record.file)
+        if made.search is not None:
+            engine = engine.model_copy(update={"receipt": {**engine.receipt, "budget": summary(made.search)}})
         if backend.can_run_here:
             on_step(f"running the canary on {request.name}")
             engine = engine.model_copy(update={"canary": _run_canary(engine, built, request)})
-        files: dict[str, Content] = dict(typed.files)
+        files: dict[str, Content] = {**typed.files, **made.files}
         files |= {f"{ENGINES}/{path.name}": path for path in (built.file, *built.companions)}
+        if typed.record.int8 is not None:
+            files[f"{ENGINES}/{request.name}.toml"] = write_build_recipe(options, engine, typed.record).encode()
 
         opened = bundle.manifest
 
         def add(manifest: Manifest) -> Manifest:
             if manifest.model != opened.model or manifest.onnx["fp32"] != opened.onnx["fp32"]:
                 raise InputError(f"{bundle.path}: was exported anew while this engine was built; build it again")
-            onnx = {**manifest.onnx, options.precision: typed.record}
+            onnx = {**manifest.onnx, typed.key: typed.record}
             engines = {**manifest.engines, request.name: engine}
-            if typed.files:  # the typed model is new: engines of other backends built from the old one are outdated
+            if typed.record.file in typed.files:  # it is new: other engines built from the old one are outdated
                 engines = {k: e for k, e in engines.items() if k == request.name or e.source != typed.record.file}
-            dropped = {f for e in manifest.engines.values() for f in (e.file, *e.companions)}
-            kept = {f for e in engines.values() for f in (e.file, *e.companions)}
+            dropped = {f for name, e in manifest.engines.items() for f in _files_of(name, e)}
+            kept = {f for name, e in engines.items() for f in _files_of(name, e)}
             records = {f: record for f, record in manifest.files.items() if f not in dropped - kept}
             return manifest.model_copy(update={"onnx": onnx, "engines": engines, "files": records})
 
         on_step("writing the bundle")
         bundle.update(files, add)
     return engine
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A typed model and how it is to be built."""
+
+    typed: TypedResult
+    lowering: tuple[str, ...]
+    inference_precision: str | None
+    search: SearchResult | None = None
+    files: dict[str, bytes] = field(default_factory=dict)
+
+
+def _make_model(
+    bundle: Bundle,
+    name: str,
+    backend: Backend,
+    options: BuildOptions,
+    on_step: OnStep,
+    on_count: OnStage,
+    on_note: OnStep,
+) -> _Made:
+    if options.budget is None:
+        floats = None if options.fp32_groups is None else dict.fromkeys(options.fp32_groups, "asked for")
+        typed = make_typed_model(bundle, options.precision, name, options.how_to_calibrate, floats, on_count)
+        for note in typed.notes:
+            on_note(note)
+        return _Made(typed, options.lowering, options.inference_precision)
+    from segdino_deploy.engines.precision.budget.plan import find_plan
+
+    source = make_int8_source(bundle, name, options.how_to_calibrate, on_count)
+    for note in source.notes:
+        on_note(note)
+    found = find_plan(bundle, name, backend, source, options.budget, options.lowering, on_step, on_count)
+    on_note(found.search.recommendation)
+    typed = int8_result(bundle, source, found.floats)
+    return _Made(
+        typed,
+        found.lowering_of(typed.model, options.lowering),
+        found.search.inference_precision,
+        found.search,
+        found.files(f"{name}-int8"),
+    )
+
+
+def _files_of(name: str, engine: Engine) -> tuple[str, ...]:
+    return (engine.file, *engine.companions, f"{ENGINES}/{name}.toml")
 
 
 def _describe(built: BuiltEngine, request: BuildRequest, backend: str, source: str) -> Engine:

@@ -6,14 +6,18 @@ TensorRT 11 knows strongly typed networks only, and the same file works on Tenso
   (decomposed, its square overflows in fp16).
 - Everything from a head's last resize on (its logits and what follows): a pixel's class is decided in fp32, and the
   maps there are small before they are resized.
+- Every node that reads or makes a tensor which leaves the format's range on images (`extremes`).
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from segdino_deploy.engines.precision.extremes import LARGEST, out_of_range, reasons
 from segdino_deploy.errors import CheckFailed
 from segdino_deploy.export.graph import copy_of, logits_of_heads, value_types
 
@@ -30,28 +34,39 @@ FP32_OPERATORS: dict[str, dict[str, str]] = {
 # Inputs whose type the operator fixes: scales of Resize are float32 whatever is resized.
 FIXED_INPUTS = {"Resize": (1, 2, 3)}
 BF16_OPSET = 22  # the first opset in which Conv, ConvTranspose and InstanceNormalization take bfloat16
-LARGEST = {"fp16": 65504.0, "bf16": 3.38e38}
 
 
-def cast_model(model: onnx.ModelProto, precision: str) -> tuple[onnx.ModelProto, list[str]]:
+def cast_model(
+    model: onnx.ModelProto,
+    precision: str,
+    extremes: Mapping[str, float] | None = None,
+    checked_on: str = "the images seen",
+) -> tuple[onnx.ModelProto, list[str]]:
     """A typed copy of an fp32 model, and what stayed in fp32 with the reason.
 
-    `precision`: `fp16` or `bf16`. Inputs and outputs keep their types. Raises CheckFailed where a weight is outside
-    the format's range, by name.
+    `precision`: `fp16` or `bf16`. `extremes`: largest |x| per tensor (`observe_extremes`) on the images that
+    `checked_on` names; a tensor out of range never exists in 16 bits. Inputs and outputs keep their types. Raises
+    CheckFailed where a weight is outside the format's range, by name.
     """
-    result = _Caster(model, precision).run()
+    too_large = out_of_range(extremes or {}, precision)
+    caster = _Caster(model, precision, set(too_large))
+    result = caster.run()
     present = {node.op_type for node in model.graph.node}
     kept = [f"{operator}: {why}" for operator, why in FP32_OPERATORS[precision].items() if operator in present]
     kept.append("LayerNormalization: 16-bit in and out, arithmetic in fp32 (stash_type 1)")
     kept.append("from the last resize on: the decision per pixel")
+    widened = {name: value for name, value in too_large.items() if name in caster.widened}
+    kept.extend(reasons(model, widened, precision, checked_on))
     return result, kept
 
 
 class _Caster:
     """One pass over the nodes in order: each gets a compute type, casts go where types meet, each cast once."""
 
-    def __init__(self, model: onnx.ModelProto, precision: str) -> None:
+    def __init__(self, model: onnx.ModelProto, precision: str, too_large: set[str]) -> None:
         self.precision = precision
+        self.too_large = too_large
+        self.widened: set[str] = set()  # those of `too_large` that would be in 16 bits if they were not
         self.half = HALF_TYPES[precision]
         self.model = copy_of(model)
         self.graph = self.model.graph
@@ -80,7 +95,11 @@ class _Caster:
         decides = self.fp32_values.intersection(node.output) or self.fp32_values.intersection(node.input)
         if decides:
             self.fp32_values.update(node.output)
-        return TensorProto.FLOAT if decides or node.op_type in FP32_OPERATORS[self.precision] else self.half
+        if decides or node.op_type in FP32_OPERATORS[self.precision]:
+            return TensorProto.FLOAT
+        too_large = self.too_large.intersection([*node.input, *node.output])
+        self.widened |= too_large
+        return TensorProto.FLOAT if too_large else self.half
 
     def _convert(self, original: onnx.NodeProto) -> None:
         node = onnx.NodeProto()

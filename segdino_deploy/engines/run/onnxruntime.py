@@ -29,12 +29,28 @@ def session_options(threads: int | None = None) -> ort.SessionOptions:
     return options
 
 
-def open_session(model: Path | bytes, threads: int | None = None) -> ort.InferenceSession:
-    """A CPU session of a file or of a serialized model."""
+def open_session(
+    model: Path | bytes,
+    threads: int | None = None,
+    *,
+    options: ort.SessionOptions | None = None,
+    reduces_early: bool = False,
+    is_int8: bool = False,
+) -> ort.InferenceSession:
+    """A CPU session of a file or of a serialized model.
+
+    `reduces_early`: for models with reductions of many tensors among their outputs. A tensor is then reduced soon after
+    it is made; in the default order all of them live until the end. `is_int8`: a model with Q/DQ. MatMul and Add must
+    not become Gemm, for which ONNX Runtime 1.32 has no int8 kernel with a float result: it would compute in float.
+    """
     import onnxruntime as ort
 
     source = model if isinstance(model, bytes) else str(model)
-    return ort.InferenceSession(source, session_options(threads), providers=["CPUExecutionProvider"])
+    options = options or session_options(threads)
+    if reduces_early:
+        options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
+    disabled = ["MatMulAddFusion"] if is_int8 else []
+    return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"], disabled_optimizers=disabled)
 
 
 class OnnxRuntimeRunner(Runner):

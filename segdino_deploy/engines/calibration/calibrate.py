@@ -1,0 +1,124 @@
+"""The calibration of a bundle's model: from the cache where it fits, else from the images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from segdino_deploy.atomic import sha256_of
+from segdino_deploy.bundle import Bundle
+from segdino_deploy.engines.calibration.coverage import coverage_of, describe, warnings
+from segdino_deploy.engines.calibration.histogram import check_image_count
+from segdino_deploy.engines.calibration.images import (
+    calibration_files,
+    images_hash,
+    readable_images,
+    stream_batches,
+    survey,
+)
+from segdino_deploy.engines.calibration.record import (
+    CALIBRATION_FILE,
+    Calibration,
+    CalibrationFile,
+    CalibrationKey,
+    read_calibrations,
+)
+from segdino_deploy.engines.precision.int8.model import calibrate
+from segdino_deploy.engines.precision.int8.targets import Int8Target
+from segdino_deploy.errors import InputError
+from segdino_deploy.progress import OnStage, ignore
+
+NEEDS_IMAGES = "int8 needs images like those the model will see: name their folder with --calibration DIR"
+
+
+@dataclass(frozen=True)
+class CalibrationOptions:
+    """How to calibrate. `source`: folder, list file or `calibration.json`; None: what the bundle has."""
+
+    source: Path | None = None
+    method: str = "minmax"
+    limit: int | None = None  # at most so many images, drawn with `seed`
+    seed: int = 0
+    skip_unreadable: bool = False
+    strengths: Mapping[str, float] | None = None  # of smoothing, from a recipe; None: searched
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A calibration, the file that holds it, and what the user should read."""
+
+    calibration: Calibration
+    file: CalibrationFile
+    images: list[Path] = field(default_factory=list)  # empty where only a `calibration.json` was given
+    notes: list[str] = field(default_factory=list)
+
+
+def calibrate_bundle(
+    bundle: Bundle,
+    source: onnx.ModelProto,
+    target: Int8Target,
+    options: CalibrationOptions,
+    on_count: OnStage = ignore,
+) -> Calibrated:
+    """Raises InputError (no or too few images, unreadable ones, another model's cache), CheckFailed (ranges)."""
+    model_sha256 = bundle.manifest.files[bundle.manifest.onnx["fp32"].file].sha256
+    cached = _cached(bundle, model_sha256)
+    given = options.source
+    if given is None or (given.is_file() and given.suffix == ".json"):
+        file = cached if given is None else read_calibrations(given, model_sha256)
+        found = file.newest(model_sha256, target.key)
+        if found is None:
+            if given is None:
+                raise InputError(NEEDS_IMAGES)
+            raise InputError(f"{given}: holds no calibration for {target.key}; calibrate with a folder of images")
+        return Calibrated(found, file)
+    files = calibration_files(given, limit=options.limit, seed=options.seed)
+    key = CalibrationKey(
+        model_sha256=model_sha256, images_sha256=images_hash(files), method=options.method, target=target.key
+    )
+    known = cached.find(key)
+    if known is not None and options.strengths in (None, known.strengths):
+        return Calibrated(
+            known, cached, files, [f"calibration found in {CALIBRATION_FILE}: same model, images and method"]
+        )
+    seen = survey(files, partial(on_count, "reading calibration images"))
+    files = readable_images(files, seen, options.skip_unreadable)
+    check_image_count(options.method, len(files))
+    card = bundle.manifest.model
+    passes = iter(("measuring activations", "histograms"))
+
+    def batches() -> Iterator[NDArray[np.uint8]]:
+        return stream_batches(files, card, partial(on_count, next(passes)))
+
+    result, shares = calibrate(source, card, target, batches, len(files), options.method, options.strengths)
+    coverage = coverage_of(seen, shares)
+    calibration = Calibration(
+        key=key,
+        image_sha256=[sha256_of(file) for file in files],
+        coverage=coverage,
+        channels=result.channels,
+        strengths=result.strengths,
+        ranges=result.ranges,
+    )
+    notes = [f"calibrated on {describe(coverage)}", *(f"warning: {text}" for text in warnings(coverage))]
+    return Calibrated(calibration, cached.with_(calibration), files, notes)
+
+
+def _cached(bundle: Bundle, model_sha256: str) -> CalibrationFile:
+    """The bundle's own calibrations; none where they are of an earlier version or model."""
+    path = bundle.file(CALIBRATION_FILE)
+    if not path.is_file():
+        return CalibrationFile()
+    try:
+        return read_calibrations(path, model_sha256)
+    except InputError:
+        if "calibrations" in json.loads(path.read_bytes()):
+            raise
+        return CalibrationFile()  # written by a version that kept ranges only

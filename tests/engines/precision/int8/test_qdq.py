@@ -1,0 +1,150 @@
+"""Where Q/DQ stands in the graph, and in which types."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+
+from segdino_deploy.engines.precision.int8.products import ALL_KINDS, Product, find_products
+from segdino_deploy.engines.precision.int8.qdq import QuantizedWeight, insert_qdq
+from segdino_deploy.engines.precision.int8.scales import Range
+from segdino_deploy.engines.precision.int8.targets import Activations
+from tests.engines.precision.int8.helpers import ATTENTION, constants_of, run, small_graph, small_images
+
+TENSORS = ("a", "c", "q", "e")
+
+
+def ranges() -> dict[str, Range]:
+    found = {name: run(small_graph(), small_images(), name) for name in TENSORS}
+    return {name: (float(x.min()), float(x.max())) for name, x in found.items()} | {"p": (0.0, 1.0)}
+
+
+def products() -> list[Product]:
+    return find_products(small_graph(), ALL_KINDS)
+
+
+def inputs_of(model: onnx.ModelProto) -> dict[str, list[str]]:
+    return {node.name: list(node.input) for node in model.graph.node}
+
+
+def test_qdq_sits_on_the_weight_products_and_nowhere_else() -> None:
+    before = inputs_of(small_graph())
+    result = insert_qdq(small_graph(), find_products(small_graph()), ranges())
+    inputs = inputs_of(result)
+
+    assert inputs["conv"] == ["a.dq", "w_conv.dq", "b_conv"]  # the bias stays float
+    assert inputs["one"] == ["c.dq", "w_one.dq"]
+    assert inputs["two"] == ["c.dq", "w_two.dq"]
+    for name in before.keys() - {"conv", "one", "two"}:
+        assert inputs[name] == before[name]
+    # one pair for the conv's input and one that both products after the normalisation share
+    assert sum(node.op_type == "QuantizeLinear" for node in result.graph.node) == 2
+
+
+def test_products_left_out_stay_as_they_are() -> None:
+    only = [product for product in products() if product.node == "two"]
+    inputs = inputs_of(insert_qdq(small_graph(), only, ranges()))
+
+    assert inputs["two"] == ["c.dq", "w_two.dq"]
+    assert inputs["conv"] == ["a", "w_conv", "b_conv"]
+    assert inputs["one"] == ["c", "w_one"]
+
+
+def test_symmetric_activations_have_zero_points_of_zero() -> None:
+    result = insert_qdq(small_graph(), find_products(small_graph()), ranges(), "int8")
+    constants = constants_of(result)
+
+    for node in result.graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            assert constants[node.input[2]].dtype == np.int8
+            assert not constants[node.input[2]].any()
+    largest = max(map(abs, ranges()["a"]))
+    assert constants["a.scale"] == pytest.approx(largest / 127)
+
+
+def test_unsigned_activations_have_a_zero_point_where_zero_lies() -> None:
+    result = insert_qdq(small_graph(), find_products(small_graph()), ranges(), "uint8")
+    constants = constants_of(result)
+    low, high = ranges()["c"]
+
+    assert constants["c.uint8.zero"].dtype == np.uint8
+    assert constants["c.uint8.scale"] == pytest.approx((high - low) / 255)
+    assert constants["c.uint8.zero"] == round(255 * -low / (high - low))
+    assert constants["w_one.zero"].dtype == np.int8  # weights are signed all the same
+
+
+def test_probabilities_are_unsigned_from_zero_and_softmax_is_left_alone() -> None:
+    result = insert_qdq(small_graph(), products(), ranges(), "uint8")
+    inputs, constants = inputs_of(result), constants_of(result)
+
+    assert inputs[f"{ATTENTION}/MatMul.2"] == ["p.probability.dq", "e.dq"]
+    assert constants["p.probability.zero"].dtype == np.uint8
+    assert constants["p.probability.zero"] == 0
+    assert constants["p.probability.scale"] == pytest.approx(1 / 255)
+    # q, k and v are symmetric whatever the type of the other activations
+    assert inputs[f"{ATTENTION}/MatMul"] == ["q.dq", "e.dq"]
+    assert constants["e.zero"].dtype == np.int8
+    assert inputs[f"{ATTENTION}/Softmax"] == ["s"]
+
+
+def test_no_pair_stands_after_a_product_or_on_a_bias_or_a_residual_addition() -> None:
+    inputs = inputs_of(insert_qdq(small_graph(), products(), ranges(), "uint8"))
+
+    assert inputs["one_bias"] == ["d", "b_one"]
+    assert inputs["residual"] == ["f", "c"]
+    assert inputs["norm"] == ["b", "gamma"]
+    assert inputs["decide"] == ["logits", "zero"]
+    quantized = {operands[0] for name, operands in inputs.items() if name.startswith("quantize/")}
+    assert quantized == {"a", "c", "q", "e", "p"}
+
+
+def test_weights_are_stored_as_int8_per_channel_and_the_float_weight_is_gone() -> None:
+    constants = constants_of(insert_qdq(small_graph(), find_products(small_graph()), ranges()))
+
+    assert constants["w_conv.q"].dtype == np.int8
+    assert constants["w_conv.scale"].shape == (4,)
+    assert constants["w_one.scale"].shape == (8,)
+    np.testing.assert_allclose(
+        constants["w_one.scale"], np.abs(constants_of(small_graph())["w_one"]).max(axis=0) / 127, rtol=1e-6
+    )
+    assert "w_conv" not in constants
+
+
+@pytest.mark.parametrize("activations", ["int8", "uint8"])
+def test_the_result_runs_and_stays_near_the_fp32_graph(activations: Activations) -> None:
+    result = insert_qdq(small_graph(), products(), ranges(), activations)
+    expected, found = run(small_graph(), small_images()), run(result, small_images())
+
+    assert np.square(found - expected).mean() < 0.1**2 * np.square(expected).mean()
+
+
+def test_bias_correction_changes_only_biases_that_are_there() -> None:
+    means = {"a": np.linspace(1, 2, 4), "c": np.linspace(-1, 1, 8)}
+    plain = insert_qdq(small_graph(), find_products(small_graph()), ranges())
+    corrected = insert_qdq(small_graph(), find_products(small_graph()), ranges(), means=means)
+
+    before, after = inputs_of(plain), inputs_of(corrected)
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"conv", "one_bias"}  # `two` has no bias and gets none
+    assert len(plain.graph.node) == len(corrected.graph.node)
+    old, new = constants_of(plain), constants_of(corrected)
+    weight = constants_of(small_graph())["w_one"]
+    rounded = old["w_one.q"] * old["w_one.scale"]
+    np.testing.assert_allclose(
+        new["b_one.corrected"] - old["b_one"], means["c"] @ (weight - rounded), rtol=1e-4, atol=1e-7
+    )
+    assert new["b_conv.corrected"].shape == (4,)
+    assert not (new["b_conv.corrected"] == old["b_conv"]).all()
+
+
+def test_weights_quantized_before_are_taken_again() -> None:
+    known: dict[str, QuantizedWeight] = {}
+    first = insert_qdq(small_graph(), find_products(small_graph()), ranges(), known=known)
+    assert set(known) == {"w_conv", "w_one", "w_two"}
+    known["w_one"] = (np.full((8, 8), 7, np.int8), np.ones(8, np.float32))
+
+    again = constants_of(insert_qdq(small_graph(), find_products(small_graph()), ranges(), known=known))
+
+    assert (again["w_one.q"] == 7).all()
+    np.testing.assert_array_equal(again["w_two.q"], constants_of(first)["w_two.q"])
