@@ -11,6 +11,7 @@ from pathlib import Path
 
 from segdino_deploy.benchmarks.bench import BenchResult, Row
 from segdino_deploy.benchmarks.contestants import TORCH
+from segdino_deploy.benchmarks.int8.report import render_directory as render_int8
 
 ABSENT = "-"
 
@@ -76,11 +77,12 @@ def markdown(result: BenchResult, title: str = "Benchmark") -> str:
 
 
 def render_directory(directory: Path) -> str:
-    """One Markdown page of all `*.json` results of a folder, by name."""
+    """One Markdown page of all `*.json` results of a folder, by name, and of the int8 suite's in its `int8/`."""
     parts = ["# Results", "", "Generated from `results/*.json` by `make results`; every sample is in those files.", ""]
     for path in sorted(directory.glob("*.json")):
         parts.append(markdown(BenchResult.model_validate_json(path.read_bytes()), path.stem))
-    return "\n".join(parts)
+    int8 = render_int8(directory / "int8")
+    return "\n".join([*parts, int8] if int8 else parts)
 
 
 if __name__ == "__main__":
