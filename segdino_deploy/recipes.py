@@ -57,7 +57,7 @@ class BuildRecipe(Recipe):
     precisions: list[Precision] = []
     backends: list[str] = []
     calibration: Path | None = None  # relative to the working directory
-    calibration_method: str = "minmax"
+    calibration_method: str | None = None
     calibration_images: int | None = None
     seed: int = 0
     fp32_groups: list[str] | None = None  # under int8, exactly these; left out: those that need a search
@@ -77,7 +77,7 @@ class BuildRecipe(Recipe):
             calibration or self.calibration,
             parse_lowering(self.lowering),
             self.inference_precision,
-            calibration_method=require_method(self.calibration_method),
+            calibration_method=None if self.calibration_method is None else require_method(self.calibration_method),
             calibration_images=self.calibration_images,
             seed=self.seed,
             smoothing=self.smoothing,

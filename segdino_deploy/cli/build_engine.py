@@ -100,7 +100,7 @@ def command(
     from segdino_deploy.engines.precision.budget.options import Budget, HeldOutOptions
     from segdino_deploy.engines.precision.budget.plan import BudgetMissed
     from segdino_deploy.engines.precision.budget.record import read_search
-    from segdino_deploy.manifest import PRECISIONS
+    from segdino_deploy.manifest import PRECISIONS, Engine
     from segdino_deploy.recipes import BuildRecipe, read_recipe
 
     base = BuildRecipe() if recipe is None else read_recipe(recipe, BuildRecipe)
@@ -117,8 +117,8 @@ def command(
         raise InputError("--max-drop: needs held-out images to measure the drop on: name them with --data DIR")
     if max_drop is None and data is not None:
         raise InputError("--data: is what --max-drop measures on: say how much may be lost with --max-drop P")
-    if max_drop is not None and fp32_groups is not None:
-        raise InputError("--fp32-groups: --max-drop finds them: leave out one of the two")
+    if max_drop is not None and (fp32_groups is not None or base.fp32_groups is not None):
+        raise InputError("--fp32-groups: --max-drop finds them: leave out one of the two (the recipe may name some)")
     given = {
         "lowering": lowering,
         "calibration_method": calibration_method,
@@ -128,7 +128,7 @@ def command(
     }
     base = base.model_copy(update={name: value for name, value in given.items() if value is not None})
     opened = Bundle.open(bundle_path(bundle))
-    built = []
+    built: list[Engine] = []
     for precision in precisions:
         names = backend or base.backends
         if not names:
@@ -150,7 +150,8 @@ def command(
                     )
                 except BudgetMissed as missed:
                     if as_json:
-                        print_json(missed.search.model_dump(mode="json"))
+                        engines = [engine.model_dump(mode="json") for engine in built]
+                        print_json({"engines": engines, "missed": missed.search.model_dump(mode="json")})
                     else:
                         print_search(missed.search)
                     raise

@@ -64,7 +64,7 @@ class BuildOptions:
     calibration: Path | None = None
     lowering: tuple[str, ...] = (AUTO,)
     inference_precision: str | None = None  # OpenVINO: `f32`, `bf16` or `f16`; None: the fastest one, measured
-    calibration_method: str = "minmax"
+    calibration_method: str | None = None  # minmax, percentile, entropy or mse; None: minmax, or that of the cache
     calibration_images: int | None = None  # at most so many, drawn with `seed`
     seed: int = 0
     skip_unreadable: bool = False
@@ -168,7 +168,10 @@ def build_engine(
             return manifest.model_copy(update={"onnx": onnx, "engines": engines, "files": records})
 
         on_step("writing the bundle")
+        before = set(bundle.manifest.engines)
         bundle.update(files, add)
+        for gone in sorted(before - set(bundle.manifest.engines)):
+            on_note(f"note: removed {gone}, which was built from the former {typed.record.file}: build it again")
     return engine
 
 
@@ -200,15 +203,20 @@ def _make_model(
         return _Made(typed, options.lowering, options.inference_precision)
     from segdino_deploy.engines.precision.budget.plan import find_plan
 
+    if options.fp32_groups is not None:
+        raise InputError("fp32_groups: --max-drop finds them: leave out one of the two (the recipe may name some)")
     source = make_int8_source(bundle, name, options.how_to_calibrate, on_count)
     for note in source.notes:
         on_note(note)
-    found = find_plan(bundle, name, backend, source, options.budget, options.lowering, on_step, on_count)
-    on_note(found.search.recommendation)
+    bundle.update(source.files, lambda manifest: manifest)  # a budget that is missed must not cost the calibration
+    how = (options.lowering, options.inference_precision)
+    found = find_plan(bundle, name, backend, source, options.budget, how, on_step, on_count)
+    for note in found.notes:
+        on_note(note)
     typed = int8_result(bundle, source, found.floats)
     return _Made(
         typed,
-        found.lowering_of(typed.model, options.lowering),
+        options.lowering,
         found.search.inference_precision,
         found.search,
         found.files(f"{name}-int8"),
@@ -216,7 +224,9 @@ def _make_model(
 
 
 def _files_of(name: str, engine: Engine) -> tuple[str, ...]:
-    return (engine.file, *engine.companions, f"{ENGINES}/{name}.toml")
+    """What belongs to one engine alone: its files, its recipe, the report of its search."""
+    report = tuple(f"report/{name}.{suffix}" for suffix in ("json", "md", "png")) if "budget" in engine.receipt else ()
+    return (engine.file, *engine.companions, f"{ENGINES}/{name}.toml", *report)
 
 
 def _describe(built: BuiltEngine, request: BuildRequest, backend: str, source: str) -> Engine:

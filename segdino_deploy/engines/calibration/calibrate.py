@@ -35,6 +35,7 @@ from segdino_deploy.engines.precision.int8.targets import Int8Target
 from segdino_deploy.errors import InputError
 from segdino_deploy.progress import OnStage, ignore
 
+DEFAULT_METHOD = "minmax"
 NEEDS_IMAGES = "int8 needs images like those the model will see: name their folder with --calibration DIR"
 
 
@@ -43,7 +44,7 @@ class CalibrationOptions:
     """How to calibrate. `source`: folder, list file or `calibration.json`; None: what the bundle has."""
 
     source: Path | None = None
-    method: str = "minmax"
+    method: str | None = None  # None: minmax, or what a stored calibration was made with
     limit: int | None = None  # at most so many images, drawn with `seed`
     seed: int = 0
     skip_unreadable: bool = False
@@ -78,26 +79,28 @@ def calibrate_bundle(
             if given is None:
                 raise InputError(NEEDS_IMAGES)
             raise InputError(f"{given}: holds no calibration for {target.key}; calibrate with a folder of images")
+        _check_fits(found, options, str(given or CALIBRATION_FILE))
         return Calibrated(found, file)
+    method = options.method or DEFAULT_METHOD
     files = calibration_files(given, limit=options.limit, seed=options.seed)
-    key = CalibrationKey(
-        model_sha256=model_sha256, images_sha256=images_hash(files), method=options.method, target=target.key
-    )
+    key = CalibrationKey(model_sha256=model_sha256, images_sha256=images_hash(files), method=method, target=target.key)
     known = cached.find(key)
     if known is not None and options.strengths in (None, known.strengths):
-        return Calibrated(
-            known, cached, files, [f"calibration found in {CALIBRATION_FILE}: same model, images and method"]
-        )
+        readable = set(known.image_sha256)
+        used = [file for file in files if sha256_of(file) in readable]
+        if options.skip_unreadable or len(used) == len(files):
+            note = f"calibration found in {CALIBRATION_FILE}: same model, images and method"
+            return Calibrated(known, cached, used, [note])
     seen = survey(files, partial(on_count, "reading calibration images"))
     files = readable_images(files, seen, options.skip_unreadable)
-    check_image_count(options.method, len(files))
+    check_image_count(method, len(files))
     card = bundle.manifest.model
     passes = iter(("measuring activations", "histograms"))
 
     def batches() -> Iterator[NDArray[np.uint8]]:
         return stream_batches(files, card, partial(on_count, next(passes)))
 
-    result, shares = calibrate(source, card, target, batches, len(files), options.method, options.strengths)
+    result, shares = calibrate(source, card, target, batches, len(files), method, options.strengths)
     coverage = coverage_of(seen, shares)
     calibration = Calibration(
         key=key,
@@ -109,6 +112,19 @@ def calibrate_bundle(
     )
     notes = [f"calibrated on {describe(coverage)}", *(f"warning: {text}" for text in warnings(coverage))]
     return Calibrated(calibration, cached.with_(calibration), files, notes)
+
+
+def _check_fits(found: Calibration, options: CalibrationOptions, file: str) -> None:
+    """InputError where a stored calibration is not the one that was asked for."""
+    if options.method not in (None, found.key.method):
+        raise InputError(
+            f"{file}: was made with method {found.key.method}, {options.method} was asked for: "
+            "name the images with --calibration DIR"
+        )
+    if options.strengths not in (None, found.strengths):
+        raise InputError(
+            f"{file}: was made with another smoothing than the recipe's: name its images with --calibration DIR"
+        )
 
 
 def _cached(bundle: Bundle, model_sha256: str) -> CalibrationFile:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from segdino_deploy.bundle import CANARY, Bundle
 from segdino_deploy.canary import Canary, canary_for
 from segdino_deploy.engines.calibration.calibrate import CalibrationOptions, calibrate_bundle
-from segdino_deploy.engines.calibration.images import calibration_files, stream_batches
+from segdino_deploy.engines.calibration.images import calibration_files, readable_images, stream_batches, survey
 from segdino_deploy.engines.calibration.record import CALIBRATION_FILE, Calibration
 from segdino_deploy.engines.precision.half import make_half_model
 from segdino_deploy.engines.precision.int8.model import Conditioned, condition
@@ -120,8 +120,11 @@ def int8_result(bundle: Bundle, source: Int8Source, floats: Mapping[str, str]) -
     """The typed int8 model of a plan, checked on calibration images, and its own answer to the canary."""
     model = source.model(floats)
     thresholds = bundle.manifest.model.thresholds
-    records = []
-    if source.samples:
+    image = Canary.read(bundle.file(CANARY)).image
+    records, notes = [], list(source.notes)
+    if not source.samples:
+        notes.append("note: no calibration images at hand, so that the int8 model was not compared with fp32 anew")
+    else:
         reference, run = onnx_logits(source.conditioned.model), onnx_logits(model)
         pairs = [(reference(batch), run(batch)) for batch in source.samples]
         records = [
@@ -137,7 +140,6 @@ def int8_result(bundle: Bundle, source: Int8Source, floats: Mapping[str, str]) -
             for head, threshold in thresholds.items()
         ]
     key, calibration = source.target.key, source.calibration
-    image = Canary.read(bundle.file(CANARY)).image
     canary = Canary.answered(image, onnx_logits(model), thresholds)
     canary_file = f"canary.{key}.npz"
     record = typed_model_record(
@@ -158,7 +160,11 @@ def int8_result(bundle: Bundle, source: Int8Source, floats: Mapping[str, str]) -
         canary=canary_file,
     )
     files = {**source.files, canary_file: canary.to_bytes()}
-    return _with_file(bundle, model, key, record, canary, files, source.notes)
+    result = _with_file(bundle, model, key, record, canary, files, notes)
+    known = bundle.manifest.onnx.get(key)
+    if known is not None and not records and record.file not in result.files:  # the same file, compared before
+        return replace(result, record=record.model_copy(update={"parity": known.parity}), notes=source.notes)
+    return result
 
 
 def _half_result(
@@ -170,6 +176,8 @@ def _half_result(
         half = make_half_model(source, precision, [canary.image], "the canary")
     else:
         files = calibration_files(calibration.source, limit=calibration.limit, seed=calibration.seed)
+        seen = survey(files, partial(on_count, "reading calibration images"))
+        files = readable_images(files, seen, calibration.skip_unreadable)
         batches = stream_batches(files, bundle.manifest.model, partial(on_count, "largest values"))
         half = make_half_model(source, precision, batches, f"{len(files)} calibration images")
     # ONNX Runtime's CPU provider has no bf16 kernels: a bf16 model is checked by the engines that are built from it.

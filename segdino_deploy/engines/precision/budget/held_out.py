@@ -21,8 +21,9 @@ from segdino_deploy.evidence import masks_from_outputs
 from segdino_deploy.manifest import HeadCard, ModelCard
 from segdino_deploy.segment import load_input
 
-LIMIT = 64  # images that plans are measured on
-SENSITIVITY_LIMIT = 8  # of them, images that single groups are measured on
+# Evidence is counted in pixels, not in images: a hundredth of a percent of them must be a good hundred.
+PIXELS = 2**23  # that plans are measured on: 128 images of 256x256
+SENSITIVITY_PIXELS = 2**20  # of them, that single groups are measured on
 BAND_PX = 3  # half width of the boundary band
 Mask = NDArray[np.uint8]
 Masks = dict[str, list[Mask]]  # by head
@@ -45,7 +46,7 @@ class HeldOut:
 
     def few(self) -> HeldOut:
         """The part that single groups are measured on."""
-        index = _spread(len(self.images), SENSITIVITY_LIMIT)
+        index = _spread(len(self.images), _images_of(SENSITIVITY_PIXELS, self.card))
         return HeldOut(
             self.card,
             [self.images[i] for i in index],
@@ -77,9 +78,9 @@ class HeldOut:
 
 
 def read_held_out(card: ModelCard, options: HeldOutOptions, reference: RunImage) -> HeldOut:
-    """At most `LIMIT` evenly spread images and the masks of `reference`. InputError for data that does not fit."""
+    """Evenly spread images of at most `PIXELS`, and the masks of `reference`. InputError for data that does not fit."""
     samples = find_samples(options.data, options.image_dir, options.mask_dir)
-    samples = [samples[i] for i in _spread(len(samples), LIMIT)]
+    samples = [samples[i] for i in _spread(len(samples), _images_of(PIXELS, card))]
     has_masks = samples[0].mask is not None
     if not has_masks and options.foreground:
         raise InputError(f"{options.data}: has no masks in {options.mask_dir}/; name their folder with --mask-dir")
@@ -108,6 +109,11 @@ def _changed(masks: Sequence[Mask], reference: Sequence[Mask]) -> tuple[float, f
 
 def _dice(masks: Sequence[Mask], held_out: HeldOut) -> float:
     return score(masks, held_out.truths, held_out.head.class_names).dice
+
+
+def _images_of(pixels: int, card: ModelCard) -> int:
+    """How many images of the model's size have so many pixels; two at least."""
+    return max(2, pixels // (card.input_size[0] * card.input_size[1]))
 
 
 def _spread(count: int, limit: int) -> list[int]:

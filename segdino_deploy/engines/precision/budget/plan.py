@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -22,15 +22,14 @@ from segdino_deploy.engines.precision.budget.record import SearchResult
 from segdino_deploy.engines.precision.budget.report import markdown, plot_png
 from segdino_deploy.engines.precision.budget.search import Search, fastest, recommend
 from segdino_deploy.engines.precision.typed import Int8Source, make_typed_model
-from segdino_deploy.errors import CheckFailed
+from segdino_deploy.errors import CheckFailed, SegdinoDeployError, one_line
 from segdino_deploy.export.graph import load_onnx
 from segdino_deploy.export.operations import count_multiply_adds, infer_shapes
 from segdino_deploy.export.verify import onnx_logits
-from segdino_deploy.manifest import LoweringRecord, Precision, output_name
+from segdino_deploy.manifest import Precision, output_name
 from segdino_deploy.progress import OnStage, OnStep, ignore
 from segdino_deploy.timing import every_round, interleave, median_ratio
 
-OTHER_PRECISIONS: tuple[Precision, ...] = ("fp16", "bf16")  # measured beside int8 for the recommendation
 ROUNDS = 5
 WORTH = 1.05  # times faster that a 16-bit inference precision must be to be taken instead of f32
 
@@ -41,14 +40,15 @@ class PlanFound:
 
     search: SearchResult
     floats: dict[str, str] = field(default_factory=dict)  # groups in fp32, with the reason
-    lowering: list[LoweringRecord] = field(default_factory=list)
 
-    def lowering_of(self, model: onnx.ModelProto, asked: tuple[str, ...]) -> tuple[str, ...]:
-        """How the chosen model is to be spelled: as it was measured, or as the user asked."""
-        if asked != (AUTO,):
-            return asked
-        fitting = tuple(name for name in self.search.lowering if LOWERINGS[name].rewrite(model) is not None)
-        return fitting or (NONE,)
+    @property
+    def notes(self) -> list[str]:
+        """Lines that the user should read."""
+        found = [self.search.recommendation]
+        if self.search.unjudged_heads:
+            heads = ", ".join(self.search.unjudged_heads)
+            found.append(f"warning: the budget is in Dice of one head; {heads} was judged by nothing but the table")
+        return found
 
     def files(self, name: str) -> dict[str, bytes]:
         """The report, by name in the bundle."""
@@ -68,7 +68,7 @@ class BudgetMissed(CheckFailed):
         super().__init__(
             f"no int8 plan keeps the budget of {search.max_drop:g} {search.drop_unit}; the best one found is "
             f"{best.name!r} with {best.loss.drop:.4f} (% of pixels changed: {best.loss.changed_percent:.4f}); "
-            "nothing was replaced: allow more with --max-drop, or use --fp16"
+            f"nothing was replaced: {search.recommendation}"
         )
         self.search = search
 
@@ -79,11 +79,13 @@ def find_plan(
     backend: Backend,
     source: Int8Source,
     budget: Budget,
-    lowering: tuple[str, ...] = (AUTO,),
+    how: tuple[tuple[str, ...], str | None] = ((AUTO,), None),
     on_step: OnStep = ignore,
     on_count: OnStage = ignore,
 ) -> PlanFound:
-    """Measures and searches. Raises InputError (held-out images), BudgetMissed.
+    """Measures and searches. `how`: spellings and inference precision, as in `BuildOptions`.
+
+    Raises InputError (held-out images), BudgetMissed.
 
     A target that cannot run here is judged by ONNX Runtime, which computes Q/DQ as the file says, and not timed.
     """
@@ -94,35 +96,38 @@ def find_plan(
     open_model = backend.open_model
     all_int8 = source.model({})
     image = held_out.images[0][None].repeat(card.batch.min, axis=0)
-    inference_precision = _fastest(backend, "int8", all_int8, image)
-    records: list[LoweringRecord] = []
-    names: tuple[str, ...] = () if lowering in ((AUTO,), (NONE,)) else lowering
-    if lowering == (AUTO,) and open_model is not None:
-        canary = Canary.read(bundle.file(CANARY))
-        answer = onnx_logits(all_int8)(canary.image)  # what engines of this model must answer
-        logits = {output_name(head, "logits"): values for head, values in answer.items()}
+    lowering, asked_precision = how
+    inference_precision = asked_precision or _fastest(backend, "int8", all_int8, image)
+    canary = Canary.read(bundle.file(CANARY)).image
 
-        def open_canary(model: onnx.ModelProto) -> Callable[[], Mapping[str, NDArray[np.generic]]]:
+    def choose(model: onnx.ModelProto, computes_in: str | None, precision: Precision) -> tuple[str, ...]:
+        """The spellings of a model, measured; other models of its kind are spelled alike."""
+        if lowering != (AUTO,) or open_model is None:
+            return () if lowering in ((AUTO,), (NONE,)) else lowering
+        answer = {output_name(head, "logits"): logits for head, logits in onnx_logits(model)(canary).items()}
+
+        def open_canary(variant: onnx.ModelProto) -> Callable[[], Mapping[str, NDArray[np.generic]]]:
             assert open_model is not None
-            return partial(open_model(model, inference_precision), canary.image)
+            return partial(open_model(variant, computes_in), canary)
 
-        _, records = choose_lowerings(all_int8, name, open_canary, logits, EXTRA_ERROR["int8"], on_step)
-        names = tuple(record.chosen for record in records if record.chosen != AS_EXPORTED)
+        _, records = choose_lowerings(model, name, open_canary, answer, EXTRA_ERROR[precision], on_step)
+        return tuple(record.chosen for record in records if record.chosen != AS_EXPORTED)
 
-    def spelled(model: onnx.ModelProto) -> onnx.ModelProto:
-        for entry in names:
-            model = LOWERINGS[entry].rewrite(model) or model
-        return model
+    names = choose(all_int8, inference_precision, "int8")
 
     def open_spelled(model: onnx.ModelProto) -> RunImage:
-        return (open_model or open_onnxruntime)(spelled(model), inference_precision)
+        return (open_model or open_onnxruntime)(spelled(model, names), inference_precision)
 
-    others: dict[str, RunImage] = {
-        precision: backend.open_model(spelled(model), _fastest(backend, precision, spelled(model), image))
-        for precision, model in _others(bundle, name, fp32).items()
-        if backend.open_model is not None
-    }
-
+    float_names = choose(fp32, "f32", "fp32") if open_model is not None else ()
+    others: dict[str, RunImage] = {}
+    for precision in _rivals(name):
+        if open_model is None:
+            break
+        try:
+            model = spelled(make_typed_model(bundle, precision, name).model, float_names)
+            others[precision] = open_model(model, _fastest(backend, precision, model, image))
+        except (SegdinoDeployError, RuntimeError) as error:  # int8 may be the only one that this model allows
+            on_step(f"{precision} cannot be measured beside int8: {one_line(error)}")
     search = Search(
         quantize=lambda floats: source.model(dict.fromkeys(floats, "")),
         open_model=open_spelled,
@@ -134,7 +139,7 @@ def find_plan(
         on_count=on_count,
     )
     sensitivities, points = search.run(others)
-    chosen = fastest(points, search.is_timed)
+    chosen = fastest(points, None if search.is_timed else search.multiply_adds)
     plans = [point for point in points if point.is_plan]
     result = SearchResult(
         backend=name,
@@ -150,10 +155,11 @@ def find_plan(
         chosen=None if chosen is None else chosen.name,
         best=min(plans, key=lambda point: (point.loss.drop, point.loss.changed_percent)).name,
         recommendation=recommend(chosen, points),
+        unjudged_heads=[h.name for h in card.heads if held_out.has_truth and h.name != held_out.head.name],
     )
     if chosen is None:
         raise BudgetMissed(result)
-    return PlanFound(result, _reasons(result, chosen.floats), records)
+    return PlanFound(result, _reasons(result, chosen.floats))
 
 
 def _fastest(backend: Backend, precision: Precision, model: onnx.ModelProto, image: NDArray[np.uint8]) -> str | None:
@@ -176,12 +182,16 @@ def _fastest(backend: Backend, precision: Precision, model: onnx.ModelProto, ima
     return chosen
 
 
-def _others(bundle: Bundle, name: str, fp32: onnx.ModelProto) -> dict[Precision, onnx.ModelProto]:
-    """The typed models of the other precisions that the backend takes."""
-    found: dict[Precision, onnx.ModelProto] = {"fp32": fp32}
-    if name != "onnxruntime":  # whose CPU provider computes fp16 in fp32, and has no bf16
-        found |= {precision: make_typed_model(bundle, precision, name).model for precision in OTHER_PRECISIONS}
-    return found
+def spelled(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
+    """The model with those of the named spellings that find something to rewrite in it."""
+    for entry in names:
+        model = LOWERINGS[entry].rewrite(model) or model
+    return model
+
+
+def _rivals(backend: str) -> tuple[Precision, ...]:
+    """The precisions beside int8. ONNX Runtime's CPU provider computes fp16 in fp32, and has no bf16."""
+    return ("fp32",) if backend == "onnxruntime" else ("fp32", "fp16", "bf16")
 
 
 def _multiply_adds(source: Int8Source) -> dict[str, int]:

@@ -71,6 +71,7 @@ class SearchResult(Entry):
     chosen: str | None  # name of a point; None: no plan meets the budget
     best: str  # the plan with the least drop
     recommendation: str
+    unjudged_heads: list[str] = []  # of several heads those that the budget does not limit
 
     def point(self, name: str) -> Point:
         return next(point for point in self.points if point.name == name)

@@ -72,7 +72,7 @@ def markdown(result: SearchResult) -> str:
             ],
         ),
         "",
-        f"Saved: {'milliseconds' if result.points[0].median_ms is not None else 'multiply-adds'} by int8. "
+        f"Saved: {'milliseconds' if any(p.samples_ms for p in result.points) else 'multiply-adds'} by int8. "
         f"The {MOST_GROUPS} most sensitive of {len(result.sensitivities)} groups; the JSON file beside this page has "
         "all of them and every sample.",
         "",

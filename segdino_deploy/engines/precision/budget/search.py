@@ -183,18 +183,23 @@ def fp32_order(sensitivities: Sequence[Sensitivity]) -> list[str]:
     return sorted(ratio, key=lambda group: -ratio[group])
 
 
-def fastest(points: Sequence[Point], is_timed: bool) -> Point | None:
-    """The fastest plan that keeps the budget, or the one with the fewest groups in fp32 where nothing was timed."""
+def fastest(points: Sequence[Point], multiply_adds: Mapping[str, int] | None) -> Point | None:
+    """The fastest plan that keeps the budget.
+
+    `multiply_adds`: by group, where nothing was timed; then the plan with the least work in fp32 counts as fastest.
+    """
     fitting = [point for point in points if point.is_plan and point.meets_budget]
-    if is_timed:
-        fitting = [point for point in fitting if point.median_ms is not None]
-    return min(fitting, key=lambda p: (p.median_ms or 0.0, len(p.floats)), default=None)
+    if multiply_adds is not None:
+        return min(fitting, key=lambda p: sum(multiply_adds[group] for group in p.floats), default=None)
+    timed = [point for point in fitting if point.median_ms is not None]
+    return min(timed, key=lambda p: p.median_ms or 0.0, default=None)
 
 
 def recommend(chosen: Point | None, points: Sequence[Point]) -> str:
     """What to use on this machine, in one sentence with the reason."""
     if chosen is None:
-        return "no int8 plan keeps the budget: use fp16 or fp32, or allow a larger --max-drop"
+        keeping = [p.name for p in points if not p.is_plan and p.meets_budget]
+        return f"allow more with --max-drop{', or use ' + ' or '.join(keeping) if keeping else ''}"
     if chosen.median_ms is None:
         return "nothing could be timed here: measure fp16 beside int8 on the device"
     rivals = [p for p in points if not p.is_plan and p.meets_budget and p.median_ms is not None]

@@ -132,7 +132,7 @@ class _Inserter:
             return
         bias = numpy_helper.to_array(self.constants[node.input[index]])
         if bias.shape == correction.shape:
-            node.input[index] = self._add(f"{node.input[index]}.corrected", (bias + correction).astype(np.float32))
+            node.input[index] = self._add(f"{node.name}.bias.corrected", (bias + correction).astype(np.float32))
 
     def _add(self, name: str, array: NDArray[np.generic]) -> str:
         self.added.append(numpy_helper.from_array(array, name))

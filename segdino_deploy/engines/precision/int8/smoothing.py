@@ -42,7 +42,8 @@ class Site:
 
     @property
     def name(self) -> str:
-        return self.products[0].group
+        """The layer that reads it: `backbone.blocks.3.attn.qkv`. A group may have several sites."""
+        return self.products[0].node.split("/")[0]
 
     @property
     def is_free(self) -> bool:
@@ -66,7 +67,9 @@ def find_sites(model: onnx.ModelProto, products: list[Product], paths: list[Valu
         made_by = producer.get(activation)
         if made_by is None or readers[activation] != len(group):
             continue
-        norm = made_by.name if made_by.op_type == "LayerNormalization" else ""
+        norm = made_by.name if made_by.op_type == "LayerNormalization" and len(made_by.input) == 3 else ""
+        if not norm and activation not in of_values and len(group) > 1:
+            continue  # an explicit product serves one reader
         sites.append(Site(tuple(group), norm, of_values.get(activation)))
     return sites
 

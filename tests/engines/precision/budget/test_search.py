@@ -90,7 +90,7 @@ def test_groups_become_fp32_by_what_they_lose_for_the_time_they_save() -> None:
 def test_the_plan_has_no_more_groups_in_fp32_than_the_budget_asks_for(max_drop: float, expected: set[str]) -> None:
     _, points = search(max_drop).run({})
 
-    chosen = fastest(points, is_timed=False)
+    chosen = fastest(points, WORK)
     assert chosen is not None
     assert set(chosen.floats) == expected
     assert chosen.loss.drop <= max_drop
@@ -104,15 +104,15 @@ def test_a_group_that_need_not_be_fp32_after_all_is_taken_back() -> None:
 
     _, points = found.run({})
 
-    chosen = fastest(points, is_timed=False)
+    chosen = fastest(points, WORK)
     assert chosen is not None and chosen.floats == ["blocks.0.fc2"]
 
 
 def test_no_plan_keeps_a_budget_of_nothing() -> None:
     _, points = search(0.0).run({})
 
-    assert fastest(points, is_timed=False) is None
-    assert "no int8 plan" in recommend(None, points)
+    assert fastest(points, WORK) is None
+    assert recommend(None, points) == "allow more with --max-drop"
     assert all(len(point.floats) < len(PIXELS) for point in points)  # a plan without int8 is no int8 plan
 
 
@@ -125,7 +125,7 @@ def test_the_fastest_plan_within_the_budget_is_chosen_by_measured_time() -> None
     points = [point(ALL_INT8, 10, 0.5, meets=False), point("a", 12, 0.1), point("b", 11, 0.2), point("fp16", 9, 0.0)]
     points[3] = points[3].model_copy(update={"is_plan": False})
 
-    chosen = fastest(points, is_timed=True)
+    chosen = fastest(points, None)
 
     assert chosen is not None and chosen.name == "b"
     assert recommend(chosen, points) == "fp16 is faster here (9.0 against 11.0 ms) and loses less: use it"

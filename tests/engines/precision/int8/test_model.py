@@ -9,15 +9,19 @@ import numpy as np
 import onnx
 import pytest
 
+from segdino_deploy import export_model
+from segdino_deploy.benchmarks.graph.models import save_checkpoint
 from segdino_deploy.engines.calibration.coverage import Coverage
 from segdino_deploy.engines.calibration.record import Calibration, CalibrationFile, CalibrationKey
 from segdino_deploy.engines.precision.int8.model import Conditioned, Found, calibrate, condition
 from segdino_deploy.engines.precision.int8.targets import TARGETS, Int8Target
 from segdino_deploy.errors import InputError
 from segdino_deploy.export.graph import load_onnx, read_card
+from segdino_deploy.export.options import ExportOptions
 from segdino_deploy.receipts import weight_products_by_type
 from tests.conftest import GOLDEN_NAMES, read_golden
 from tests.engines.precision.int8.helpers import run
+from tests.export.fold.random_models import random_model
 
 Exported = Callable[[str], Path]
 BY_KEY = {target.key: target for target in TARGETS.values()}
@@ -121,3 +125,18 @@ def test_int8_keeps_the_golden_masks_on_every_target(name: str, exported: Export
         assert np.abs(logits - golden.logits[:1]).max() < 0.1 * max(1.0, float(np.abs(golden.logits).max())), target
         if target.kinds == ("weight",):
             assert weight_products_by_type(result)["int8"] == len(made.products)
+
+
+def test_two_smoothed_layers_of_one_stage_keep_a_strength_each(tmp_path: Path) -> None:
+    # 9 * 32 > 32 * (64 + 9 * 32) / 64: T2 does not merge, so a branch has a projection and maps, both smoothable
+    checkpoint = save_checkpoint(random_model("v2", 3, "group", features=32, dim=64).float(), tmp_path / "v2.pth")
+    bundle = export_model(checkpoint, tmp_path / "v2.segdino", ExportOptions(input_size=(64, 64)), taps=(0, 1, 2, 3))
+    model, target = load_onnx(bundle.file("model.onnx")), TARGETS["openvino"]
+    images = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
+
+    found = calibrated(model, target, images)
+
+    ours = conditioned(model, target, found)
+    assert {"head.branches.0.projection", "head.branches.0.maps"} <= found.strengths.keys()
+    for name, seen in found.ranges.items():
+        assert seen == (ours.statistics[name].range if name in ours.statistics else (0.0, 1.0))

@@ -132,10 +132,10 @@ def test_bias_correction_changes_only_biases_that_are_there() -> None:
     weight = constants_of(small_graph())["w_one"]
     rounded = old["w_one.q"] * old["w_one.scale"]
     np.testing.assert_allclose(
-        new["b_one.corrected"] - old["b_one"], means["c"] @ (weight - rounded), rtol=1e-4, atol=1e-7
+        new["one_bias.bias.corrected"] - old["b_one"], means["c"] @ (weight - rounded), rtol=1e-4, atol=1e-7
     )
-    assert new["b_conv.corrected"].shape == (4,)
-    assert not (new["b_conv.corrected"] == old["b_conv"]).all()
+    assert new["conv.bias.corrected"].shape == (4,)
+    assert not (new["conv.bias.corrected"] == old["b_conv"]).all()
 
 
 def test_weights_quantized_before_are_taken_again() -> None:
