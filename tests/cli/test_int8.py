@@ -45,7 +45,8 @@ def test_a_budget_gives_a_plan_a_table_a_picture_and_a_recipe_that_rebuilds_it(
     assert search.drop_unit == "% of pixels changed"
     assert len(search.sensitivities) == len(search.groups) == 48  # four layers of each of twelve blocks
     assert {"fp32", search.chosen} <= {point.name for point in search.points}
-    assert all(len(point.samples_ms) >= 9 for point in search.points)
+    timed = {point.name for point in search.points if len(point.samples_ms) >= 9 and point.median_ms}
+    assert {"fp32", search.chosen} <= timed
     assert "chosen" in result.stdout and "2 held-out images" in result.stdout
     with Image.open(bundle.file("report/onnxruntime-int8.png")) as picture:
         assert np.asarray(picture).std() > 0
@@ -166,3 +167,19 @@ def test_unreadable_images_are_left_out_when_that_is_asked_for(
 
     assert result.code == 0
     assert "1 unreadable left out" in result.stderr
+    again = cli(*arguments, "--skip-unreadable")  # now from the cache
+    assert again.code == 0 and "calibration found" in again.stderr
+    assert cli(*arguments).code == 2  # which is no reason to accept the damaged one in silence
+
+
+def test_a_stored_calibration_of_another_method_is_not_taken_in_silence(
+    cli: Cli, bundle_copy: Copy, calibration_images: Path
+) -> None:
+    arguments = ["build-engine", bundle_copy().path, "--int8", "--backend", "onnxruntime", "--lowering", "none"]
+    assert cli(*arguments, "--calibration", calibration_images).code == 0
+
+    result = cli(*arguments, "--calibration-method", "mse")
+
+    assert result.code == 2
+    assert "calibration.json: was made with method minmax, mse was asked for" in result.error
+    assert cli(*arguments).code == 0

@@ -51,7 +51,7 @@ def test_the_same_model_images_and_method_are_calibrated_once(
     for other in (
         CalibrationOptions(calibration_images, method="mse"),
         CalibrationOptions(calibration_images, limit=3),
-        CalibrationOptions(calibration_images, strengths={"blocks.0.qkv": 0.5}),
+        CalibrationOptions(calibration_images, strengths={"backbone.blocks.0.attn.qkv": 0.5}),
     ):
         with pytest.raises(AssertionError, match="an image was read"):
             calibrated(bundle, other)
@@ -105,8 +105,8 @@ def test_without_images_the_cure_is_named(bundle_copy: Copy) -> None:
 
 
 def test_given_strengths_are_recorded_instead_of_searched_ones(bundle_copy: Copy, calibration_images: Path) -> None:
-    options = CalibrationOptions(calibration_images, strengths={"blocks.0.qkv": 0.35})
+    options = CalibrationOptions(calibration_images, strengths={"backbone.blocks.0.attn.qkv": 0.35})
     strengths = calibrated(bundle_copy("v1_convt"), options).calibration.strengths
 
-    assert strengths["blocks.0.qkv"] == 0.35
-    assert {value for name, value in strengths.items() if name != "blocks.0.qkv"} == {0.0}
+    assert strengths["backbone.blocks.0.attn.qkv"] == 0.35
+    assert {value for name, value in strengths.items() if name != "backbone.blocks.0.attn.qkv"} == {0.0}

@@ -25,7 +25,7 @@ def calibration(model: str = "m", images: str = "i", method: str = "minmax", tar
         image_sha256=["one", "two"],
         coverage=Coverage(images=2, unreadable=0, sizes={"8x8": 2}, intensity_range=(0, 255), classes={"a": 1.0}),
         channels={"x": ChannelRecord(low=[-1.0], high=[2.0], mean=[0.1], energy=[0.5])},
-        strengths={"blocks.0.qkv": 0.65},
+        strengths={"backbone.blocks.0.attn.qkv": 0.65},
         ranges={"x": (-0.1, 0.7)},
     )
 
