@@ -141,7 +141,7 @@ def test_backends_keep_the_names_and_the_decision_of_every_head(joint_copy: Bund
         assert list(outputs) == ["polyp.mask", "polyp.logits", "tissue.mask", "tissue.logits"]
     built = build_engine(joint_copy, BuildOptions("fp16", "tensorrt-rtx"))
     assert built.receipt["network_layers"] > 0
-    int8 = onnx.load(joint_copy.file("model.int8.onnx")).graph
+    int8 = onnx.load(joint_copy.file("model.int8-openvino.onnx")).graph
     weights = {node.name: node.input[1] for node in int8.node if node.op_type == "Conv"}
     float_weights = {tensor.name for tensor in int8.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
     for last in ("head_polyp.finer.conv", "head_polyp.same_grid.conv"):  # both are added up to polyp's logits

@@ -52,7 +52,7 @@ def test_smoothing_at_any_strength_keeps_the_function_and_knows_the_new_statisti
 def test_an_explicit_product_stands_only_before_fc2(exported: Exported) -> None:
     model, images = load_onnx(exported("v1_convt") / "model.onnx"), read_golden("v1_convt").image
     sites = sites_of(model)
-    assert {site.name for site in sites if not site.is_free} == {f"blocks.{i}.fc2" for i in range(12)}
+    assert {site.name for site in sites if not site.is_free} == {f"backbone.blocks.{i}.mlp.fc2" for i in range(12)}
 
     smoothed, _ = smooth(model, sites, observe(model, images), "uint8", {site.name: 0.5 for site in sites})
 
