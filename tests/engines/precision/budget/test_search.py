@@ -14,7 +14,8 @@ from segdino_deploy.engines.precision.budget.held_out import HeldOut, boundary_b
 from segdino_deploy.engines.precision.budget.record import Loss, Point, Sensitivity
 from segdino_deploy.engines.precision.budget.report import pareto_front
 from segdino_deploy.engines.precision.budget.search import ALL_INT8, Search, fastest, fp32_order, recommend
-from segdino_deploy.manifest import BackboneCard, BatchRange, CheckpointCard, HeadCard, ModelCard
+from segdino_deploy.manifest import ModelCard
+from tests.engines.calibration.test_images import card as calibration_card
 
 SIDE = 100  # an image has 10,000 pixels: one of them is 0.01%
 PIXELS = {"blocks.0.qkv": 1, "blocks.0.fc2": 40, "blocks.1.qkv": 2, "blocks.1.fc2": 15, "head.out": 5}
@@ -22,26 +23,7 @@ WORK = {"blocks.0.qkv": 30, "blocks.0.fc2": 10, "blocks.1.qkv": 30, "blocks.1.fc
 
 
 def card() -> ModelCard:
-    head = HeadCard(
-        family="v1_convt",
-        num_classes=1,
-        class_names=["polyp"],
-        outputs=["mask"],
-        threshold=0.5,
-        taps=(0,),
-        resize_filter="bicubic",
-        checkpoint=CheckpointCard(name="x.pth", sha256="0"),
-    )
-    backbone = BackboneCard(embed_dim=8, depth=1, num_heads=1, ffn="mlp", ffn_hidden_dim=8, num_registers=0)
-    return ModelCard(
-        heads=[head],
-        input_size=(SIDE, SIDE),
-        batch=BatchRange(),
-        mean=(0, 0, 0),
-        std=(1, 1, 1),
-        resize_filter="bicubic",
-        backbone=backbone,
-    )
+    return calibration_card().model_copy(update={"input_size": (SIDE, SIDE)})
 
 
 def turned(pixels: int) -> np.ndarray:
