@@ -3,6 +3,7 @@
 Exported, T1 makes wide maps with channels first (see `export.fold.upsampling`). OpenVINO convolves with channels last
 and turns the wide result around, which costs as much as the product itself; and CPUs quantize only products with the
 weight on the right. Here both constant products keep the channels innermost: `[N, 3h, w', K]`, then `[N, h', w', K]`.
+With the taps of one row beside each other the matrices are banded, so that the products are made in tiles.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from segdino_deploy.engines.lowering.graph import Pattern, Replacement, attribute, replace
+from segdino_deploy.engines.precision.int8.bands import tiles_of
 
 TAPS = 3  # of the convolution, in each direction
 
@@ -78,6 +80,14 @@ def _channels_last(conv: UpsampledConv) -> Replacement:
     def reshape(x: str, suffix: str, *shape: int) -> str:
         return add("Reshape", [x, r.constant(f"{suffix}.shape", np.array(shape, np.int64))], suffix)
 
+    def resized(x: str, direction: str, matrix: NDArray[np.float32], axis: int) -> str:
+        """matrix @ x, x `[..., in, rest]` with `in` on `axis`; the result's `out` may be in `tiles, out / tiles`."""
+        tiles = tiles_of(matrix)
+        if tiles is not None:
+            matrix = tiles.blocks
+            x = add("Gather", [x, r.constant(f"{direction}.read", tiles.columns)], f"read_{direction}", axis=axis)
+        return add("MatMul", [r.constant(direction, np.ascontiguousarray(matrix)), x], f"by_{direction}")
+
     # K * 9 of the exported weight is channel, vertical tap, horizontal tap; here the channel comes last.
     weight = conv.weight.reshape(channels, TAPS, TAPS, -1).transpose(3, 1, 2, 0).reshape(-1, TAPS**2 * channels)
     z = add("MatMul", [conv.tokens, r.constant("maps.weight", np.ascontiguousarray(weight))], "maps")
@@ -88,10 +98,10 @@ def _channels_last(conv: UpsampledConv) -> Replacement:
     z = add("Transpose", [z], "turned", perm=[0, 1, 3, 2, 4])  # [N, h, 3, w, 3 K]
     z = reshape(z, "grid", -1, TAPS * h, TAPS * w, channels)  # [N, 3 h, 3 w, K]
     columns = conv.columns.reshape(TAPS, w, out_w).transpose(2, 1, 0).reshape(out_w, -1)  # [w', 3 w], tap innermost
-    z = add("MatMul", [r.constant("columns", np.ascontiguousarray(columns)), z], "by_columns")  # [N, 3 h, w', K]
+    z = resized(z, "columns", columns, axis=2)  # [N, 3 h, w', K], or w' in tiles
     z = reshape(z, "lines", -1, TAPS * h, out_w * channels)
     rows = conv.rows.reshape(out_h, TAPS, h).transpose(0, 2, 1).reshape(out_h, -1)  # [h', 3 h], tap innermost
-    z = add("MatMul", [r.constant("rows", np.ascontiguousarray(rows)), z], "by_rows")  # [N, h', w' K]
+    z = resized(z, "rows", rows, axis=1)  # [N, h', w' K], or h' in tiles
     z = reshape(z, "map", -1, out_h, out_w, channels)
     r.nodes.append(helper.make_node("Transpose", [z], [conv.out], f"{conv.scope}/Transpose.last", perm=[0, 3, 1, 2]))
     return r

@@ -75,8 +75,7 @@ class Conditioned:
             products,
             ranges,
             target.activations,
-            energy={name: seen.energy for name, seen in self.statistics.items()},
-            means={name: seen.mean for name, seen in self.statistics.items()},
+            statistics=self.statistics,
             known=self.weights,
         )
 

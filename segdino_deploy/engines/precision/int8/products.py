@@ -11,7 +11,7 @@ from segdino_deploy.engines.lowering.graph import Pattern, attribute
 from segdino_deploy.engines.precision.int8.targets import Kind
 from segdino_deploy.export.graph import INPUT, is_resizing_matrix, logits_of_heads
 
-ALL_KINDS: tuple[Kind, ...] = ("weight", "scores", "values")
+ALL_KINDS: tuple[Kind, ...] = ("weight", "depthwise", "scores", "values")
 
 
 @dataclass(frozen=True)
@@ -32,20 +32,21 @@ class Product:
 
     @property
     def is_convolution(self) -> bool:
-        return self.kind == "weight" and self.channel_axis == 0
+        return self.kind in ("weight", "depthwise") and self.channel_axis == 0
 
 
 def find_products(model: onnx.ModelProto, kinds: Sequence[Kind] = ("weight",)) -> list[Product]:
     """The quantizable products of `kinds`, in graph order.
 
     Weight products are MatMul with a constant matrix on the right and ordinary Conv, but not the first convolution and
-    not the last products of each head. Depthwise and transposed convolutions are left: few operations, many channels
-    with ranges of their own. Left too are resizing matrices, and products with the weight on the left, which CPUs run
-    in float anyway.
+    not the last products of each head. Depthwise convolutions are those that read a sum: OpenVINO quantizes it while
+    it adds, and another map it would first turn around in float. Left are transposed convolutions, resizing matrices,
+    and products with the weight on the left, which CPUs run in float anyway.
     """
     weights = weight_ranks(model)
     attention = _attention_products(model)
     pixels = _reached_without_products(model)
+    sums = {node.output[0] for node in model.graph.node if node.op_type == "Add"}
     last = {name for logits in logits_of_heads(model) for name in _last_products(model, weights, logits)}
     found: list[Product] = []
     for node in model.graph.node:
@@ -57,8 +58,10 @@ def find_products(model: onnx.ModelProto, kinds: Sequence[Kind] = ("weight",)) -
             weight = node.input[1]
             if node.op_type == "MatMul" and weights.get(weight) == 2:
                 found.append(Product(node.name, group_of(node.name), "weight", node.input[0], weight, channel_axis=1))
-            elif node.op_type == "Conv" and weight in weights and _group(node) == 1 and node.input[0] not in pixels:
-                found.append(Product(node.name, group_of(node.name), "weight", node.input[0], weight, channel_axis=0))
+            elif node.op_type == "Conv" and weight in weights and node.input[0] not in pixels:
+                conv_kind = _kind_of_convolution(node, node.input[0] in sums)
+                if conv_kind is not None:
+                    found.append(Product(node.name, group_of(node.name), conv_kind, node.input[0], weight))
     return [product for product in found if product.kind in kinds]
 
 
@@ -101,8 +104,10 @@ def _attention_products(model: onnx.ModelProto) -> dict[str, Kind]:
     return found
 
 
-def _group(node: onnx.NodeProto) -> int:
-    return int(attribute(node, "group", 1))
+def _kind_of_convolution(node: onnx.NodeProto, reads_sum: bool) -> Kind | None:
+    if attribute(node, "group", 1) == 1:
+        return "weight"
+    return "depthwise" if reads_sum else None
 
 
 def _reached_without_products(model: onnx.ModelProto) -> set[str]:

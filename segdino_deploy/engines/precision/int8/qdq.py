@@ -14,13 +14,13 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from segdino_deploy.engines.precision.int8.centring import Statistics
 from segdino_deploy.engines.precision.int8.products import Product
-from segdino_deploy.engines.precision.int8.scales import Grid, Range, scale_and_zero
+from segdino_deploy.engines.precision.int8.scales import Grid, Range, channel_scales, scale_and_zero
 from segdino_deploy.engines.precision.int8.targets import Activations
 from segdino_deploy.engines.precision.int8.weights import bias_correction, dequantize_weight, quantize_weight
 from segdino_deploy.export.graph import copy_of
 
-Vector = NDArray[np.floating]
 QuantizedWeight = tuple[NDArray[np.int8], NDArray[np.float32]]  # values and scales
 
 
@@ -30,18 +30,17 @@ def insert_qdq(
     ranges: Mapping[str, Range],
     activations: Activations = "int8",
     *,
-    energy: Mapping[str, Vector] | None = None,
-    means: Mapping[str, Vector] | None = None,
+    statistics: Statistics | None = None,
     known: dict[str, QuantizedWeight] | None = None,
 ) -> onnx.ModelProto:
     """A copy of an fp32 model with Q/DQ at the given products.
 
-    `ranges`: of every activation. `energy` and `means`: mean square and mean of each input channel by activation
-    tensor; where given, weights are clipped by expected error and biases make up for what rounding takes on average.
-    `known`: weights quantized before, by name; new ones are added to it.
+    `ranges`: of every activation. `statistics`: of each channel by activation tensor; where given, weights are clipped
+    by expected error and biases make up for what rounding takes on average. Depthwise products need them: each of
+    their input channels has a scale of its own. `known`: weights quantized before, by name; new ones are added to it.
     """
     weights = {} if known is None else known
-    return _Inserter(model, products, ranges, activations, energy or {}, means or {}, weights).run()
+    return _Inserter(model, products, ranges, activations, statistics or {}, weights).run()
 
 
 class _Inserter:
@@ -51,12 +50,11 @@ class _Inserter:
         products: Collection[Product],
         ranges: Mapping[str, Range],
         activations: Activations,
-        energy: Mapping[str, Vector],
-        means: Mapping[str, Vector],
+        statistics: Statistics,
         known: dict[str, QuantizedWeight],
     ) -> None:
         self.known = known
-        self.model, self.ranges, self.activations, self.energy, self.means = model, ranges, activations, energy, means
+        self.model, self.ranges, self.activations, self.statistics = model, ranges, activations, statistics
         self.products = {product.node: product for product in products}
         self.constants = {tensor.name: tensor for tensor in model.graph.initializer}
         self.nodes: list[onnx.NodeProto] = []
@@ -70,6 +68,9 @@ class _Inserter:
             product = self.products.get(node.name)
             if product is not None and product.kind == "weight":
                 node.input[0] = self._activation(product.activation, self.activations)
+                node.input[1] = self._weight(node, product)
+            elif product is not None and product.kind == "depthwise":
+                node.input[0] = self._channels(product.activation)
                 node.input[1] = self._weight(node, product)
             elif product is not None:
                 left: Grid = "probability" if product.kind == "values" else "int8"
@@ -91,25 +92,38 @@ class _Inserter:
         stem = name if grid == "int8" else f"{name}.{grid}"
         if stem not in self.dequantized:
             scale, zero = scale_and_zero(self.ranges[name], grid, name)
-            pair = [self._add(f"{stem}.scale", np.array(scale)), self._add(f"{stem}.zero", np.array(zero))]
-            self.nodes.append(helper.make_node("QuantizeLinear", [name, *pair], [f"{stem}.q"], f"quantize/{stem}"))
-            self._dequantize(stem, [f"{stem}.q", *pair])
+            self._quantize(name, stem, np.array(scale), np.array(zero))
         return self.dequantized[stem]
+
+    def _channels(self, name: str) -> str:
+        """A depthwise convolution mixes no channels, so each may have its own scale: x's of `[N, C, H, W]`."""
+        stem = f"{name}.channels"
+        if stem not in self.dequantized:
+            seen = self.statistics[name]
+            self._quantize(name, stem, *channel_scales(seen.low, seen.high, name), axis=1)
+        return self.dequantized[stem]
+
+    def _quantize(self, name: str, stem: str, scale: NDArray[Any], zero: NDArray[Any], **attributes: Any) -> None:
+        pair = [self._add(f"{stem}.scale", scale), self._add(f"{stem}.zero", zero)]
+        self.nodes.append(
+            helper.make_node("QuantizeLinear", [name, *pair], [f"{stem}.q"], f"quantize/{stem}", **attributes)
+        )
+        self._dequantize(stem, [f"{stem}.q", *pair], **attributes)
 
     def _weight(self, node: onnx.NodeProto, product: Product) -> str:
         weight = numpy_helper.to_array(self.constants[product.weight])
+        seen = self.statistics.get(product.activation)
         if product.weight not in self.dequantized:
             axis = product.channel_axis
             if product.weight not in self.known:
-                self.known[product.weight] = quantize_weight(weight, axis, self.energy.get(product.activation))
+                self.known[product.weight] = quantize_weight(weight, axis, None if seen is None else seen.energy)
             values, scale = self.known[product.weight]
             arrays: dict[str, NDArray[Any]] = {"q": values, "scale": scale, "zero": np.zeros(len(scale), np.int8)}
             operands = [self._add(f"{product.weight}.{suffix}", array) for suffix, array in arrays.items()]
             self._dequantize(product.weight, operands, axis=axis)
-            if product.activation in self.means:
+            if seen is not None:
                 rounded = dequantize_weight(values, scale, axis)
-                correction = bias_correction(weight, rounded, axis, self.means[product.activation])
-                self.corrections[node.output[0]] = correction
+                self.corrections[node.output[0]] = bias_correction(weight, rounded, axis, seen.mean)
         return self.dequantized[product.weight]
 
     def _dequantize(self, stem: str, operands: list[str], **attributes: Any) -> None:
@@ -119,16 +133,23 @@ class _Inserter:
         self.dequantized[stem] = f"{stem}.dq"
 
     def _correct_bias(self, node: onnx.NodeProto, product: Product | None) -> None:
-        """Adds the correction to a bias that is there: a product without one gets none."""
-        if product is not None and product.is_convolution and len(node.input) > 2:
+        """Adds the correction to the bias; a matrix product without one gets none.
+
+        A convolution without one gets it as its bias, which also keeps its scales inside it: where the next node is a
+        mean, OpenVINO would else take them past that and give them a pass over the map.
+        """
+        if product is not None and product.is_convolution:
             made, index = node.output[0], 2
+            if len(node.input) == 2 and made in self.corrections:
+                node.input.append(self._add(f"{node.name}.bias", self.corrections[made].astype(np.float32)))
+                return
         elif node.op_type == "Add":
             made = next((name for name in node.input if name in self.corrections), "")
             index = next((i for i, name in enumerate(node.input) if name in self.constants), -1)
         else:
             return
         correction = self.corrections.get(made)
-        if correction is None or index < 0:
+        if correction is None or not 0 <= index < len(node.input):
             return
         bias = numpy_helper.to_array(self.constants[node.input[index]])
         if bias.shape == correction.shape:

@@ -30,6 +30,18 @@ def scale_and_zero(seen: Range, grid: Grid, tensor: str) -> tuple[np.float32, np
     return np.float32(scale), np.uint8(round(-low / scale))
 
 
+def channel_scales(
+    low: NDArray[np.floating], high: NDArray[np.floating], tensor: str
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Scale and zero point of every channel, `[C]`, by the uint8 formula; 1 and 0 for a channel of zeros."""
+    scale_and_zero((float(low.min()), float(high.max())), "uint8", tensor)  # a tensor of zeros is an error
+    pairs = [
+        (np.float32(1), np.uint8(0)) if a == b == 0 else scale_and_zero((float(a), float(b)), "uint8", tensor)
+        for a, b in zip(low, high, strict=True)
+    ]
+    return np.array([scale for scale, _ in pairs], np.float32), np.array([zero for _, zero in pairs], np.uint8)
+
+
 def activation_round_trip(x: NDArray[np.float32], seen: Range, grid: Grid) -> NDArray[np.float32]:
     """What is left of values after quantizing and dequantizing them."""
     scale, zero = scale_and_zero(seen, grid, "a sample")

@@ -100,7 +100,7 @@ def observe(model: onnx.ModelProto, images: Images) -> dict[str, ChannelStatisti
 
 def naive_int8(model: onnx.ModelProto, images: Images, target: Int8Target) -> onnx.ModelProto:
     """The products of a target, each activation in the range from its smallest to its largest value, and no more."""
-    products = find_products(model, target.kinds)
+    products = [product for product in find_products(model, target.kinds) if product.kind != "depthwise"]
     ranges: dict[str, Range] = {name: seen.range for name, seen in observe(model, images).items()}
     ranges |= {product.activation: PROBABILITIES for product in products if product.kind == "values"}
     return insert_qdq(model, products, ranges, target.activations)

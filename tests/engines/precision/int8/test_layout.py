@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
@@ -45,6 +46,21 @@ def test_it_holds_for_any_batch(tmp_path: Path) -> None:
     for images in (golden.image, golden.image[:1], golden.image[[0, 1, 0]]):
         expected = open_session(model.SerializeToString()).run(["logits"], {"image": images})[0]
         assert relative_difference(session.run(["logits"], {"image": images})[0], expected) < 1e-5
+
+
+def test_large_maps_are_resized_in_tiles_with_the_same_result(tmp_path: Path) -> None:
+    options = ExportOptions((256, 288), batch=BatchRange(min=1, opt=1, max=2), outputs=("mask", "logits"))
+    export_model(GOLDEN / "v2.pth", tmp_path / "large.segdino", options)
+    model = load_onnx(tmp_path / "large.segdino" / "model.onnx")
+    images = np.random.default_rng(0).integers(0, 256, (2, 256, 288, 3), dtype=np.uint8)
+
+    tiled = respelled(model)
+    names = {node.name for node in tiled.graph.node}
+    assert {"head.branches.0.read_columns/Gather", "head.branches.0.read_rows/Gather"} <= names
+    found, expected = (
+        open_session(m.SerializeToString()).run(["logits"], {"image": images})[0] for m in (tiled, model)
+    )
+    assert relative_difference(found, expected) < 1e-5
 
 
 def test_a_graph_without_upsampled_convolutions_is_left_alone(exported: Exported) -> None:

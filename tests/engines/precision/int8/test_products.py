@@ -35,13 +35,24 @@ def test_weight_products_are_all_but_first_last_depthwise_and_products_of_activa
 
 
 def test_attention_products_are_those_around_the_softmax() -> None:
-    products = [p for p in find_products(small_graph(), ALL_KINDS) if p.kind != "weight"]
+    products = find_products(small_graph(), ("scores", "values"))
 
     assert [(p.group, p.kind, p.activation, p.right) for p in products] == [
         ("blocks.0.scores", "scores", "q", "e"),
         ("blocks.0.values", "values", "p", "e"),
     ]
     assert not any(p.is_convolution for p in products)
+
+
+def test_depthwise_products_are_those_that_read_a_sum(exported: Exported) -> None:
+    model = load(exported, "v2")
+    sums = {node.output[0] for node in model.graph.node if node.op_type == "Add"}
+    products = find_products(model, ("depthwise",))
+
+    assert {p.group for p in products} >= {"head.inter.0", "head.inter.1", "head.inter.2", "head.inter.3"}
+    depthwise = [node for node in model.graph.node if ".depthwise" in node.name]
+    assert {p.node for p in products} == {node.name for node in depthwise if node.input[0] in sums}
+    assert all(p.is_convolution for p in products)
 
 
 def test_only_the_asked_kinds_are_found() -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 
-from segdino_deploy.engines.precision.int8.products import ALL_KINDS, Product, find_products
+from segdino_deploy.engines.calibration.statistics import NO_ROWS, ChannelStatistics
+from segdino_deploy.engines.precision.int8.products import Product, find_products
 from segdino_deploy.engines.precision.int8.qdq import QuantizedWeight, insert_qdq
 from segdino_deploy.engines.precision.int8.scales import Range
 from segdino_deploy.engines.precision.int8.targets import Activations
+from segdino_deploy.engines.run.onnxruntime import open_session
 from tests.engines.precision.int8.helpers import ATTENTION, constants_of, run, small_graph, small_images
 
 TENSORS = ("a", "c", "q", "e")
@@ -21,7 +25,7 @@ def ranges() -> dict[str, Range]:
 
 
 def products() -> list[Product]:
-    return find_products(small_graph(), ALL_KINDS)
+    return find_products(small_graph(), ("weight", "scores", "values"))
 
 
 def inputs_of(model: onnx.ModelProto) -> dict[str, list[str]]:
@@ -119,14 +123,21 @@ def test_the_result_runs_and_stays_near_the_fp32_graph(activations: Activations)
     assert np.square(found - expected).mean() < 0.1**2 * np.square(expected).mean()
 
 
-def test_bias_correction_changes_only_biases_that_are_there() -> None:
+def seen(mean: NDArray[np.float64]) -> ChannelStatistics:
+    return ChannelStatistics(mean - 1, mean + 1, mean, np.ones_like(mean), NO_ROWS)
+
+
+def test_bias_correction_changes_biases_and_no_nodes() -> None:
     means = {"a": np.linspace(1, 2, 4), "c": np.linspace(-1, 1, 8)}
-    plain = insert_qdq(small_graph(), find_products(small_graph()), ranges())
-    corrected = insert_qdq(small_graph(), find_products(small_graph()), ranges(), means=means)
+    # quantized in advance, so that both have the same weights
+    known: dict[str, QuantizedWeight] = {}
+    plain = insert_qdq(small_graph(), find_products(small_graph()), ranges(), known=known)
+    statistics = {name: seen(mean) for name, mean in means.items()}
+    corrected = insert_qdq(small_graph(), find_products(small_graph()), ranges(), statistics=statistics, known=known)
 
     before, after = inputs_of(plain), inputs_of(corrected)
     changed = {name for name in before if before[name] != after[name]}
-    assert changed == {"conv", "one_bias"}  # `two` has no bias and gets none
+    assert changed == {"conv", "one_bias"}  # `two`, a matrix product, has no bias and gets none
     assert len(plain.graph.node) == len(corrected.graph.node)
     old, new = constants_of(plain), constants_of(corrected)
     weight = constants_of(small_graph())["w_one"]
@@ -136,6 +147,52 @@ def test_bias_correction_changes_only_biases_that_are_there() -> None:
     )
     assert new["conv.bias.corrected"].shape == (4,)
     assert not (new["conv.bias.corrected"] == old["b_conv"]).all()
+
+
+def test_a_convolution_without_a_bias_gets_the_correction_as_its_bias() -> None:
+    graph = small_graph()
+    conv = next(node for node in graph.graph.node if node.name == "conv")
+    del conv.input[2]
+    known: dict[str, QuantizedWeight] = {}
+    result = insert_qdq(
+        graph, find_products(graph), ranges(), statistics={"a": seen(np.linspace(1, 2, 4))}, known=known
+    )
+
+    assert inputs_of(result)["conv"] == ["a.dq", "w_conv.dq", "conv.bias"]
+    values, scale = known["w_conv"]
+    lost = constants_of(graph)["w_conv"] - values * scale[:, None, None, None]
+    expected = np.einsum("oihw,i->o", lost, np.linspace(1, 2, 4))
+    np.testing.assert_allclose(constants_of(result)["conv.bias"], expected, rtol=1e-4, atol=1e-7)
+
+
+def test_every_channel_that_a_depthwise_convolution_reads_has_a_scale_of_its_own() -> None:
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 9, 7])
+    out = helper.make_tensor_value_info("out", TensorProto.FLOAT, ["N", 3, 9, 7])
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(3, 1, 3, 3)).astype(np.float32)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["y"], "depthwise", group=3, pads=[1, 1, 1, 1]),
+        helper.make_node("Identity", ["y"], ["out"], "end"),
+    ]
+    graph = helper.make_graph(nodes, "depthwise", [x], [out], [numpy_helper.from_array(weight, "w")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    # a wide channel, one without negative values a thousand times as narrow, and one of zeros
+    images = rng.normal(size=(4, 3, 9, 7)) * np.array([500, 0.5, 0])[:, None, None]
+    images[:, 1] = np.abs(images[:, 1])
+    images = images.astype(np.float32)
+    flat = images.transpose(1, 0, 2, 3).reshape(3, -1).astype(np.float64)
+    statistics = {"x": ChannelStatistics(flat.min(1), flat.max(1), flat.mean(1), np.square(flat).mean(1), NO_ROWS)}
+    product = Product("depthwise", "head", "depthwise", "x", "w")
+    result = insert_qdq(model, [product], {}, "uint8", statistics=statistics)
+
+    constants = constants_of(result)
+    assert constants["x.channels.zero"].tolist()[1:] == [0, 0]
+    assert constants["x.channels.scale"][1] == pytest.approx(flat[1].max() / 255)
+    expected, found = (open_session(m.SerializeToString()).run(None, {"x": images})[0] for m in (model, result))
+    for channel in (0, 1):
+        error = np.square(found[:, channel] - expected[:, channel]).mean()
+        assert error < 0.01**2 * np.square(expected[:, channel]).mean()
+    assert np.abs(found[:, 2]).max() == 0
 
 
 def test_weights_quantized_before_are_taken_again() -> None:

@@ -101,3 +101,17 @@ def test_bias_correction_of_a_kernel_takes_every_tap_at_the_mean() -> None:
 
     expected = [sum(mean[c] * (weight - rounded)[k, c].sum() for c in range(3)) for k in range(4)]
     np.testing.assert_allclose(bias_correction(weight, rounded, 0, mean), expected, rtol=1e-5)
+
+
+def test_of_a_depthwise_kernel_each_channel_is_corrected_by_its_own_mean() -> None:
+    weight, mean = heavy_tailed(5, 1, 3, 3), np.array([1.0, -2.0, 0.0, 3.0, 0.5])
+    values, scale = quantize_weight(weight, axis=0, energy=np.ones(5))
+    rounded = dequantize_weight(values, scale, axis=0)
+
+    found = bias_correction(weight, rounded, 0, mean)
+
+    for channel in range(5):
+        assert found[channel] == pytest.approx((weight[channel] - rounded[channel]).sum() * mean[channel], abs=1e-6)
+    # clipping sees no other channel's energy
+    loud = np.array([1.0, 1e6, 1.0, 1.0, 1.0])
+    np.testing.assert_array_equal(quantize_weight(weight, 0, loud)[0], values)
