@@ -117,6 +117,10 @@ def command(
         raise InputError("--max-drop: needs held-out images to measure the drop on: name them with --data DIR")
     if max_drop is None and data is not None:
         raise InputError("--data: is what --max-drop measures on: say how much may be lost with --max-drop P")
+    only_with_data = {"--foreground": foreground, "--head": head, "--mask-dir": mask_dir != "mask" or None}
+    for option, value in only_with_data.items():
+        if value is not None and max_drop is None:
+            raise InputError(f"{option}: is about the masks of --data: say how much may be lost with --max-drop P")
     if max_drop is not None and (fp32_groups is not None or base.fp32_groups is not None):
         raise InputError("--fp32-groups: --max-drop finds them: leave out one of the two (the recipe may name some)")
     given = {
@@ -137,7 +141,7 @@ def command(
             if not as_json:
                 print_line(f"backend {chosen}: {reason}")
         budget = Budget(max_drop, held_out) if max_drop is not None and precision == "int8" else None
-        options = base.options(precision, None, calibration)
+        options = replace(base.options(precision, None, calibration), image_dir=image_dir)
         for name in names:
             with Progress() as progress:
                 try:

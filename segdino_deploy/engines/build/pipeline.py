@@ -69,6 +69,7 @@ class BuildOptions:
     seed: int = 0
     skip_unreadable: bool = False
     smoothing: Mapping[str, float] | None = None  # strength by layer, from a recipe; None: searched
+    image_dir: str = "image"  # the images' folder where `calibration` is a data set
     fp32_groups: tuple[str, ...] | None = None
     budget: Budget | None = None
 
@@ -80,6 +81,7 @@ class BuildOptions:
             self.calibration_images,
             self.seed,
             self.skip_unreadable,
+            self.image_dir,
             self.smoothing,
         )
 
@@ -156,9 +158,7 @@ def build_engine(
         opened = bundle.manifest
 
         def add(manifest: Manifest) -> Manifest:
-            if manifest.model != opened.model or manifest.onnx["fp32"] != opened.onnx["fp32"]:
-                raise InputError(f"{bundle.path}: was exported anew while this engine was built; build it again")
-            onnx = {**manifest.onnx, typed.key: typed.record}
+            onnx = {**_unless_exported_anew(manifest, opened, bundle.path).onnx, typed.key: typed.record}
             engines = {**manifest.engines, request.name: engine}
             if typed.record.file in typed.files:  # it is new: other engines built from the old one are outdated
                 engines = {k: e for k, e in engines.items() if k == request.name or e.source != typed.record.file}
@@ -208,7 +208,9 @@ def _make_model(
     source = make_int8_source(bundle, name, options.how_to_calibrate, on_count)
     for note in source.notes:
         on_note(note)
-    bundle.update(source.files, lambda manifest: manifest)  # a budget that is missed must not cost the calibration
+    opened = bundle.manifest
+    # a budget that is missed must not cost the calibration
+    bundle.update(source.files, lambda manifest: _unless_exported_anew(manifest, opened, bundle.path))
     how = (options.lowering, options.inference_precision)
     found = find_plan(bundle, name, backend, source, options.budget, how, on_step, on_count)
     for note in found.notes:
@@ -221,6 +223,12 @@ def _make_model(
         found.search,
         found.files(f"{name}-int8"),
     )
+
+
+def _unless_exported_anew(manifest: Manifest, opened: Manifest, path: Path) -> Manifest:
+    if manifest.model != opened.model or manifest.onnx["fp32"] != opened.onnx["fp32"]:
+        raise InputError(f"{path}: was exported anew while this engine was built; build it again")
+    return manifest
 
 
 def _files_of(name: str, engine: Engine) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -48,6 +47,7 @@ class CalibrationOptions:
     limit: int | None = None  # at most so many images, drawn with `seed`
     seed: int = 0
     skip_unreadable: bool = False
+    image_dir: str = "image"  # the images' folder in a data set
     strengths: Mapping[str, float] | None = None  # of smoothing, from a recipe; None: searched
 
 
@@ -70,8 +70,8 @@ def calibrate_bundle(
 ) -> Calibrated:
     """Raises InputError (no or too few images, unreadable ones, another model's cache), CheckFailed (ranges)."""
     model_sha256 = bundle.manifest.files[bundle.manifest.onnx["fp32"].file].sha256
-    cached = _cached(bundle, model_sha256)
     given = options.source
+    cached = _cached(bundle, model_sha256, is_needed=given is None)
     if given is None or (given.is_file() and given.suffix == ".json"):
         file = cached if given is None else read_calibrations(given, model_sha256)
         found = file.newest(model_sha256, target.key)
@@ -82,10 +82,10 @@ def calibrate_bundle(
         _check_fits(found, options, str(given or CALIBRATION_FILE))
         return Calibrated(found, file)
     method = options.method or DEFAULT_METHOD
-    files = calibration_files(given, limit=options.limit, seed=options.seed)
+    files = calibration_files(given, options.image_dir, limit=options.limit, seed=options.seed)
     key = CalibrationKey(model_sha256=model_sha256, images_sha256=images_hash(files), method=method, target=target.key)
     known = cached.find(key)
-    if known is not None and options.strengths in (None, known.strengths):
+    if known is not None and (known.searched if options.strengths is None else options.strengths == known.strengths):
         readable = set(known.image_sha256)
         used = [file for file in files if sha256_of(file) in readable]
         if options.skip_unreadable or len(used) == len(files):
@@ -108,6 +108,7 @@ def calibrate_bundle(
         coverage=coverage,
         channels=result.channels,
         strengths=result.strengths,
+        searched=options.strengths is None,
         ranges=result.ranges,
     )
     notes = [f"calibrated on {describe(coverage)}", *(f"warning: {text}" for text in warnings(coverage))]
@@ -127,14 +128,14 @@ def _check_fits(found: Calibration, options: CalibrationOptions, file: str) -> N
         )
 
 
-def _cached(bundle: Bundle, model_sha256: str) -> CalibrationFile:
-    """The bundle's own calibrations; none where they are of an earlier version or model."""
+def _cached(bundle: Bundle, model_sha256: str, *, is_needed: bool) -> CalibrationFile:
+    """The bundle's own calibrations. Those of an earlier version or model count as none, unless they are needed."""
     path = bundle.file(CALIBRATION_FILE)
     if not path.is_file():
         return CalibrationFile()
     try:
         return read_calibrations(path, model_sha256)
     except InputError:
-        if "calibrations" in json.loads(path.read_bytes()):
+        if is_needed:
             raise
-        return CalibrationFile()  # written by a version that kept ranges only
+        return CalibrationFile()

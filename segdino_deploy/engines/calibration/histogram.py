@@ -41,7 +41,7 @@ class Histogram:
     def __init__(self, low: float, high: float, bins: int = 2048) -> None:
         """CheckFailed where the ends are not finite or not in order. They may be equal."""
         if not (math.isfinite(low) and math.isfinite(high) and low <= high):
-            raise CheckFailed(f"calibration: no histogram from {low} to {high}: the ends must be finite and in order")
+            raise CheckFailed(f"calibration: no histogram from {low} to {high}; calibrate with other images")
         self.low, self.high = low, high
         self.counts = np.zeros(bins, np.int64)
 

@@ -38,6 +38,13 @@ class Survey:
     intensity: list[int]  # how often each of the values 0..255 occurs, over R, G and B of all readable images
 
 
+def evenly_spread(count: int, limit: int) -> list[int]:
+    """Indices of at most `limit` of `count` things, evenly spread; none of none."""
+    return (
+        [int(index) for index in np.unique(np.linspace(0, count - 1, min(count, limit)).astype(int))] if count else []
+    )
+
+
 def calibration_files(source: Path, image_dir: str = "image", *, limit: int | None = None, seed: int = 0) -> list[Path]:
     """The images of a folder, of a data set's `image` folder or of its `train` split, or those a list names.
 

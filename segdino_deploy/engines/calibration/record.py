@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -11,7 +12,7 @@ from segdino_deploy.engines.calibration.coverage import Coverage
 from segdino_deploy.engines.calibration.statistics import NO_ROWS, ChannelStatistics
 from segdino_deploy.errors import InputError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[2] = 2  # 2: inputs of depthwise convolutions are watched, too
 CALIBRATION_FILE = "calibration.json"
 
 
@@ -55,6 +56,7 @@ class Calibration(BaseModel):
     coverage: Coverage
     channels: dict[str, ChannelRecord]  # by tensor of the fp32 model, before anything is smoothed
     strengths: dict[str, float]  # of smoothing, by layer; 0: as it is
+    searched: bool = True  # whether the strengths were searched; else they were given
     ranges: dict[str, tuple[float, float]]  # of the tensors that are quantized, after smoothing
 
     @property
@@ -67,7 +69,7 @@ class CalibrationFile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     calibrations: list[Calibration] = []
 
     def find(self, key: CalibrationKey) -> Calibration | None:

@@ -21,6 +21,7 @@ from segdino_deploy.export.graph import INPUT, copy_of
 
 SAMPLE_ROWS = 512  # per tensor, over all images
 MAX_VALUES = 2**18  # of a tensor that a histogram takes from one image
+NOT_FINITE = "is NaN or infinite in the fp32 model; export the checkpoint again and run verify"
 NO_ROWS: NDArray[np.float32] = np.empty((0, 0), np.float32)
 Vector = NDArray[np.float64]
 Batches = Iterable[NDArray[np.uint8]]
@@ -123,7 +124,7 @@ def observe_channels(
         for watch in watches:
             found = [np.ravel(outputs[f"{watch.tensor}.{s}"]).astype(np.float64) for s in ("min", "max", "mean", "msq")]
             if not all(np.isfinite(values).all() for values in found):
-                raise CheckFailed(f"calibration: {watch.tensor} is NaN or infinite in the fp32 model")
+                raise CheckFailed(f"calibration: {watch.tensor} {NOT_FINITE}")
             half = running[watch.tensor][index % 2]
             half.update(*found)
             if watch.num_tokens and (index // 2) % every == 0:
@@ -191,7 +192,7 @@ def observe_histograms(
             histograms.items(), session.run([f"{name}.values" for name in ranges], {INPUT: batch}), strict=True
         ):
             if not np.isfinite(values).all():
-                raise CheckFailed(f"calibration: {name} is NaN or infinite in the fp32 model")
+                raise CheckFailed(f"calibration: {name} {NOT_FINITE}")
             histogram.update(values)
     return histograms
 

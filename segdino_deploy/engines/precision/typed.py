@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -15,7 +14,13 @@ from numpy.typing import NDArray
 from segdino_deploy.bundle import CANARY, Bundle
 from segdino_deploy.canary import Canary, canary_for
 from segdino_deploy.engines.calibration.calibrate import CalibrationOptions, calibrate_bundle
-from segdino_deploy.engines.calibration.images import calibration_files, readable_images, stream_batches, survey
+from segdino_deploy.engines.calibration.images import (
+    calibration_files,
+    evenly_spread,
+    readable_images,
+    stream_batches,
+    survey,
+)
 from segdino_deploy.engines.calibration.record import CALIBRATION_FILE, Calibration
 from segdino_deploy.engines.precision.half import make_half_model
 from segdino_deploy.engines.precision.int8.model import Conditioned, condition
@@ -103,17 +108,11 @@ def make_int8_source(
     card = bundle.manifest.model
     for record in measure_parity(conditioned.model, "fp32", Canary.read(bundle.file(CANARY)), card.thresholds):
         require(record)
-    samples = list(stream_batches(_spread(found.images, PARITY_IMAGES), card))
+    spread = evenly_spread(len(found.images), PARITY_IMAGES)
+    samples = list(stream_batches([found.images[index] for index in spread], card))
     content = found.file.to_bytes()
     files = {} if _is_stored(bundle, CALIBRATION_FILE, content) else {CALIBRATION_FILE: content}
     return Int8Source(target, found.calibration, conditioned, files, found.notes, samples)
-
-
-def _spread(files: Sequence[Path], count: int) -> list[Path]:
-    """A few files, evenly spread."""
-    if not files:
-        return []
-    return [files[int(i)] for i in np.unique(np.linspace(0, len(files) - 1, count).astype(int))]
 
 
 def int8_result(bundle: Bundle, source: Int8Source, floats: Mapping[str, str]) -> TypedResult:
@@ -175,7 +174,9 @@ def _half_result(
     if calibration.source is None or calibration.source.suffix == ".json":
         half = make_half_model(source, precision, [canary.image], "the canary")
     else:
-        files = calibration_files(calibration.source, limit=calibration.limit, seed=calibration.seed)
+        files = calibration_files(
+            calibration.source, calibration.image_dir, limit=calibration.limit, seed=calibration.seed
+        )
         seen = survey(files, partial(on_count, "reading calibration images"))
         files = readable_images(files, seen, calibration.skip_unreadable)
         batches = stream_batches(files, bundle.manifest.model, partial(on_count, "largest values"))

@@ -110,3 +110,37 @@ def test_given_strengths_are_recorded_instead_of_searched_ones(bundle_copy: Copy
 
     assert strengths["backbone.blocks.0.attn.qkv"] == 0.35
     assert {value for name, value in strengths.items() if name != "backbone.blocks.0.attn.qkv"} == {0.0}
+
+
+def test_given_strengths_are_not_taken_for_searched_ones_later(
+    bundle_copy: Copy, calibration_images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = bundle_copy("v1_convt")
+    given = CalibrationOptions(calibration_images, strengths={"backbone.blocks.0.attn.qkv": 0.35})
+    bundle.file(CALIBRATION_FILE).write_bytes(calibrated(bundle, given).file.to_bytes())
+    no_image_may_be_read(monkeypatch)
+
+    with pytest.raises(AssertionError, match="an image was read"):
+        calibrated(bundle, CalibrationOptions(calibration_images))
+
+
+@pytest.mark.parametrize("content", [b'{"schema_version": 1, "calibrations": []}', b"not json", b'{"ranges": {}}'])
+def test_a_calibration_of_an_earlier_version_is_made_anew_or_refused_with_the_cure(
+    content: bytes, bundle_copy: Copy, calibration_images: Path
+) -> None:
+    bundle = bundle_copy("v1_convt")
+    bundle.file(CALIBRATION_FILE).write_bytes(content)
+
+    assert calibrated(bundle, CalibrationOptions(calibration_images)).calibration.images == 4
+    with pytest.raises(InputError, match="not a calibration of this version; calibrate again with a folder of images"):
+        calibrated(bundle, CalibrationOptions())
+
+
+def test_a_strength_of_an_unknown_layer_or_out_of_range_is_refused(bundle_copy: Copy, calibration_images: Path) -> None:
+    bundle = bundle_copy("v1_convt")
+    for strengths, said in (
+        ({"backbone.blocks.0.attn.qvk": 0.5}, r"'backbone\.blocks\.0\.attn\.qvk' is no layer that can be smoothed"),
+        ({"backbone.blocks.0.attn.qkv": 1.5}, r"= 1\.5 is not from 0 to 1"),
+    ):
+        with pytest.raises(InputError, match=said):
+            calibrated(bundle, CalibrationOptions(calibration_images, strengths=strengths))

@@ -14,6 +14,7 @@ from segdino_deploy.benchmarks.accuracy import score
 from segdino_deploy.benchmarks.bench import choose_head
 from segdino_deploy.benchmarks.dataset import find_samples, read_truths
 from segdino_deploy.engines.build.contract import RunImage
+from segdino_deploy.engines.calibration.images import evenly_spread
 from segdino_deploy.engines.precision.budget.options import HeldOutOptions
 from segdino_deploy.engines.precision.budget.record import Loss
 from segdino_deploy.errors import InputError
@@ -46,7 +47,7 @@ class HeldOut:
 
     def few(self) -> HeldOut:
         """The part that single groups are measured on."""
-        index = _spread(len(self.images), _images_of(SENSITIVITY_PIXELS, self.card))
+        index = evenly_spread(len(self.images), _images_of(SENSITIVITY_PIXELS, self.card))
         return HeldOut(
             self.card,
             [self.images[i] for i in index],
@@ -80,7 +81,7 @@ class HeldOut:
 def read_held_out(card: ModelCard, options: HeldOutOptions, reference: RunImage) -> HeldOut:
     """Evenly spread images of at most `PIXELS`, and the masks of `reference`. InputError for data that does not fit."""
     samples = find_samples(options.data, options.image_dir, options.mask_dir)
-    samples = [samples[i] for i in _spread(len(samples), _images_of(PIXELS, card))]
+    samples = [samples[i] for i in evenly_spread(len(samples), _images_of(PIXELS, card))]
     has_masks = samples[0].mask is not None
     if not has_masks and options.foreground:
         raise InputError(f"{options.data}: has no masks in {options.mask_dir}/; name their folder with --mask-dir")
@@ -114,7 +115,3 @@ def _dice(masks: Sequence[Mask], held_out: HeldOut) -> float:
 def _images_of(pixels: int, card: ModelCard) -> int:
     """How many images of the model's size have so many pixels; two at least."""
     return max(2, pixels // (card.input_size[0] * card.input_size[1]))
-
-
-def _spread(count: int, limit: int) -> list[int]:
-    return [int(index) for index in np.unique(np.linspace(0, count - 1, min(count, limit)).astype(int))]

@@ -112,8 +112,10 @@ class Search:
                 fewer = [other for other in floats if other != group]
                 if judge(fewer):
                     floats = fewer
-            if slow:  # layers that int8 makes slower, or no faster, had better stay fp32
-                judge(set(floats) | {entry.group for entry in sensitivities if entry.saved <= 0})
+            # layers that int8 makes slower, or no faster, had better stay fp32; but not all: that is no int8 plan
+            slower = set(floats) | {entry.group for entry in sensitivities if entry.saved <= 0}
+            if slow and len(slower) < len(self.groups):
+                judge(slower)
         return list(self.losses)
 
     def _points(

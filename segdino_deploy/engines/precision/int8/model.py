@@ -91,6 +91,7 @@ def calibrate(
 ) -> tuple[Found, dict[str, float]]:
     """Streams the images once (minmax) or twice (methods with histograms); also the share of each class in the masks.
 
+    Inputs of depthwise convolutions have the smallest and largest value of each channel, whatever the method.
     `strengths`: of smoothing; None: searched. Raises CheckFailed, naming the tensor, for values or ranges that cannot
     be used.
     """
@@ -112,7 +113,7 @@ def calibrate(
         weighted = {p.activation: ranges[p.activation] for p in conditioned.products if p.kind == "weight"}
         histograms = observe_histograms(conditioned.model, weighted, batches())
         ranges |= {name: clip_range(h, method, target.activations) for name, h in histograms.items()}
-    used = {name for p in conditioned.products for name in (p.activation, p.right) if name}
+    used = {name for p in conditioned.products if p.kind != "depthwise" for name in (p.activation, p.right) if name}
     return Found(channels, conditioned.strengths, {n: ranges[n] for n in ranges if n in used}), counter.shares()
 
 

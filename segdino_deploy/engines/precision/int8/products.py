@@ -46,6 +46,7 @@ def find_products(model: onnx.ModelProto, kinds: Sequence[Kind] = ("weight",)) -
     weights = weight_ranks(model)
     attention = _attention_products(model)
     pixels = _reached_without_products(model)
+    shapes = {tensor.name: tensor.dims for tensor in model.graph.initializer}
     sums = {node.output[0] for node in model.graph.node if node.op_type == "Add"}
     last = {name for logits in logits_of_heads(model) for name in _last_products(model, weights, logits)}
     found: list[Product] = []
@@ -59,7 +60,7 @@ def find_products(model: onnx.ModelProto, kinds: Sequence[Kind] = ("weight",)) -
             if node.op_type == "MatMul" and weights.get(weight) == 2:
                 found.append(Product(node.name, group_of(node.name), "weight", node.input[0], weight, channel_axis=1))
             elif node.op_type == "Conv" and weight in weights and node.input[0] not in pixels:
-                conv_kind = _kind_of_convolution(node, node.input[0] in sums)
+                conv_kind = _kind_of_convolution(node, shapes[weight], node.input[0] in sums)
                 if conv_kind is not None:
                     found.append(Product(node.name, group_of(node.name), conv_kind, node.input[0], weight))
     return [product for product in found if product.kind in kinds]
@@ -104,10 +105,12 @@ def _attention_products(model: onnx.ModelProto) -> dict[str, Kind]:
     return found
 
 
-def _kind_of_convolution(node: onnx.NodeProto, reads_sum: bool) -> Kind | None:
-    if attribute(node, "group", 1) == 1:
+def _kind_of_convolution(node: onnx.NodeProto, weight: Sequence[int], reads_sum: bool) -> Kind | None:
+    group = attribute(node, "group", 1)
+    if group == 1:
         return "weight"
-    return "depthwise" if reads_sum else None
+    is_depthwise = group == weight[0] and weight[1] == 1
+    return "depthwise" if is_depthwise and reads_sum else None
 
 
 def _reached_without_products(model: onnx.ModelProto) -> set[str]:

@@ -1,7 +1,8 @@
 """Q/DQ pairs at the products of a plan.
 
-Weights per output channel, stored as int8; one pair per activation tensor, shared by all products that read it; no
-Q/DQ on biases (TensorRT refuses them), residual additions, normalisations or softmax, nor on any product's output.
+Weights per output channel, stored as int8; one pair per activation tensor, shared by all products that read it, and one
+with a scale per channel for depthwise convolutions; no Q/DQ on biases (TensorRT refuses them), residual additions,
+normalisations or softmax, nor on any product's output.
 """
 
 from __future__ import annotations
@@ -35,9 +36,10 @@ def insert_qdq(
 ) -> onnx.ModelProto:
     """A copy of an fp32 model with Q/DQ at the given products.
 
-    `ranges`: of every activation. `statistics`: of each channel by activation tensor; where given, weights are clipped
-    by expected error and biases make up for what rounding takes on average. Depthwise products need them: each of
-    their input channels has a scale of its own. `known`: weights quantized before, by name; new ones are added to it.
+    `ranges`: of every activation, but of depthwise products. `statistics`: of each channel by activation tensor; where
+    given, weights are clipped by expected error and biases make up for what rounding takes on average. Depthwise
+    products need them: each of their input channels has a scale of its own. `known`: weights quantized before, by name;
+    new ones are added to it.
     """
     weights = {} if known is None else known
     return _Inserter(model, products, ranges, activations, statistics or {}, weights).run()
@@ -121,9 +123,9 @@ class _Inserter:
             arrays: dict[str, NDArray[Any]] = {"q": values, "scale": scale, "zero": np.zeros(len(scale), np.int8)}
             operands = [self._add(f"{product.weight}.{suffix}", array) for suffix, array in arrays.items()]
             self._dequantize(product.weight, operands, axis=axis)
-            if seen is not None:
-                rounded = dequantize_weight(values, scale, axis)
-                self.corrections[node.output[0]] = bias_correction(weight, rounded, axis, seen.mean)
+        if seen is not None:
+            rounded = dequantize_weight(*self.known[product.weight], product.channel_axis)
+            self.corrections[node.output[0]] = bias_correction(weight, rounded, product.channel_axis, seen.mean)
         return self.dequantized[product.weight]
 
     def _dequantize(self, stem: str, operands: list[str], **attributes: Any) -> None:

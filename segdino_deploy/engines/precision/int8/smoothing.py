@@ -21,6 +21,7 @@ from segdino_deploy.engines.precision.int8.products import Product
 from segdino_deploy.engines.precision.int8.scales import activation_round_trip
 from segdino_deploy.engines.precision.int8.targets import Activations
 from segdino_deploy.engines.precision.int8.weights import dequantize_weight, quantize_weight
+from segdino_deploy.errors import InputError
 
 STRENGTHS = (0.0, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0)  # 0: as it is
 EXPLICIT_WORTH = 0.25  # an explicit product costs time: it must take the error below this share of what it is without
@@ -85,6 +86,8 @@ def smooth(
 
     `strengths`: those of an earlier search, taken as they are; None: searched. `statistics` are brought up to date.
     """
+    if strengths is not None:
+        _check_given(strengths, [site.name for site in sites])
     edit = Edit(model)
     chosen: dict[str, float] = {}
     for site in sites:
@@ -97,6 +100,14 @@ def smooth(
         if chosen[site.name] > 0:
             _apply(edit, site, smoothing_factors(seen, weights, chosen[site.name]), statistics)
     return edit.finish(), chosen
+
+
+def _check_given(strengths: Mapping[str, float], layers: list[str]) -> None:
+    for name, strength in strengths.items():
+        if name not in layers:
+            raise InputError(f"smoothing: {name!r} is no layer that can be smoothed (layers: {', '.join(layers)})")
+        if not 0 <= strength <= 1:
+            raise InputError(f"smoothing: {name} = {strength:g} is not from 0 to 1")
 
 
 def smoothing_factors(seen: ChannelStatistics, weights: list[Float64], strength: float) -> Float64:

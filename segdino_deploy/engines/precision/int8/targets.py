@@ -15,8 +15,8 @@ class Int8Target:
 
     TensorRT wants symmetric int8, and its fused attention above 512 tokens wants unquantized products. x86 CPUs are
     faster with unsigned activations (VNNI multiplies u8 by s8), whose zero point also halves the step of one-sided
-    tensors such as GELU's; there Q K^T and P V are candidates too, and on OpenVINO depthwise convolutions, whose int8
-    kernel moves a quarter of the bytes.
+    tensors such as GELU's. On OpenVINO Q K^T and P V are candidates too, and depthwise convolutions, whose int8 kernel
+    moves a quarter of the bytes.
     """
 
     key: str  # of the typed model in the manifest, and in its file name: one file may serve several backends

@@ -10,6 +10,7 @@ import pytest
 from onnx import helper
 
 from segdino_deploy.engines.build.contract import RunImage
+from segdino_deploy.engines.precision.budget import search as search_module
 from segdino_deploy.engines.precision.budget.held_out import HeldOut, boundary_band
 from segdino_deploy.engines.precision.budget.record import Loss, Point, Sensitivity
 from segdino_deploy.engines.precision.budget.report import pareto_front
@@ -96,6 +97,19 @@ def test_no_plan_keeps_a_budget_of_nothing() -> None:
     assert fastest(points, WORK) is None
     assert recommend(None, points) == "allow more with --max-drop"
     assert all(len(point.floats) < len(PIXELS) for point in points)  # a plan without int8 is no int8 plan
+
+
+def test_where_int8_saves_no_time_at_all_a_plan_still_has_int8(monkeypatch: pytest.MonkeyPatch) -> None:
+    def equally_fast(runs: Mapping[str, object], *_: object, **__: object) -> dict[str, list[float]]:
+        return {name: [1.0, 1.0, 1.0] for name in runs}
+
+    monkeypatch.setattr(search_module, "interleave", equally_fast)
+    timed = search(1.0)
+    timed.is_timed = True
+    sensitivities, points = timed.run({})
+
+    assert all(entry.saved == 0 for entry in sensitivities)
+    assert all(len(point.floats) < len(PIXELS) for point in points if point.is_plan)
 
 
 def point(name: str, ms: float | None, drop: float, *, is_plan: bool = True, meets: bool = True) -> Point:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segdino_deploy.engines.precision.int8.scales import Grid, activation_round_trip, scale_and_zero
+from segdino_deploy.engines.precision.int8.scales import (
+    Grid,
+    activation_round_trip,
+    channel_scales,
+    scale_and_zero,
+)
 from segdino_deploy.errors import CheckFailed
 
 GRIDS: tuple[Grid, ...] = ("int8", "uint8", "probability")
@@ -52,3 +57,20 @@ def test_values_outside_the_range_are_clipped() -> None:
 
     np.testing.assert_allclose(activation_round_trip(x, (-1.0, 2.0), "int8"), [-2, 2], rtol=1e-6)
     np.testing.assert_allclose(activation_round_trip(x, (-1.0, 2.0), "uint8"), [-1, 2], rtol=1e-6)
+
+
+def test_every_channel_gets_the_scale_and_zero_point_of_its_own_range() -> None:
+    low, high = np.array([-2.0, 0.5, 0.0, -3.0]), np.array([1.0, 4.0, 0.0, -1.0])
+    scales, zeros = channel_scales(low, high, "x")
+
+    assert zeros.dtype == np.uint8 and scales.dtype == np.float32
+    for channel in (0, 1, 3):
+        expected = scale_and_zero((low[channel], high[channel]), "uint8", "x")
+        assert (scales[channel], zeros[channel]) == expected
+    assert (scales[2], zeros[2]) == (1, 0)  # a channel of zeros
+
+
+@pytest.mark.parametrize(("low", "high"), [([0.0, 0.0], [0.0, 0.0]), ([-1.0, np.nan], [1.0, np.nan])])
+def test_channels_without_signal_or_with_nan_name_the_tensor(low: list[float], high: list[float]) -> None:
+    with pytest.raises(CheckFailed, match="the_tensor"):
+        channel_scales(np.array(low), np.array(high), "the_tensor")
