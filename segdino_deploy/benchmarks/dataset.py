@@ -55,6 +55,10 @@ def find_samples(directory: Path, image_dir: str = "image", mask_dir: str = "mas
         except InputError:
             if any((directory / sub / image_dir).is_dir() for sub in _sub_folders(directory)):
                 raise
+            if image_dir != "image":
+                raise InputError(
+                    f"{directory}: has no folder {image_dir}/; --image-dir names the one that holds the images"
+                ) from None
             return [Sample(image, None) for image in list_images(directory)]  # a plain folder of images
     split = find_split(directory, image_dir)
     images = _by_stem(split / image_dir)

@@ -180,7 +180,8 @@ def print_search(result: object) -> None:
     )
     print_table(COLUMNS, rows(result))
     if result.also_calibrated_on:
-        print_line(f"warning: {result.also_calibrated_on} of the held-out images were calibrated on, too")
+        count = result.also_calibrated_on
+        print_line(f"warning: {count} of the held-out images {'was' if count == 1 else 'were'} calibrated on, too")
 
 
 def describe(engine: object) -> str:

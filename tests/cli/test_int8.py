@@ -60,6 +60,14 @@ def test_a_budget_gives_a_plan_a_table_a_picture_and_a_recipe_that_rebuilds_it(
     assert cli("build-engine", again, "--recipe", recipe, "--calibration", calibration_images).code == 0
     assert (again / "model.int8-onnxruntime.onnx").read_bytes() == model
 
+    # in the bundle itself: the same model keeps the report of its search and the reasons in its recipe
+    report, text = bundle.file("report/onnxruntime-int8.json").read_bytes(), recipe.read_text()
+    assert cli("build-engine", bundle.path, "--recipe", recipe).code == 0
+    rebuilt = Bundle.open(bundle.path)
+    assert rebuilt.file("report/onnxruntime-int8.json").read_bytes() == report
+    assert rebuilt.manifest.engines["onnxruntime-int8"].receipt["budget"] == receipt
+    assert rebuilt.file("engines/onnxruntime-int8.toml").read_text() == text
+
 
 def files_of(bundle: Bundle) -> dict[str, bytes]:
     return {str(p.relative_to(bundle.path)): p.read_bytes() for p in bundle.path.rglob("*") if p.is_file()}
@@ -130,6 +138,25 @@ BAD_LINES: dict[str, list[object]] = {
     "damaged.png": ["--int8", "--calibration", "damaged"],
     "holds no images": ["--int8", "--calibration", "empty"],
     "no group 'blocks.99.qkv' in this model": ["--int8", "--fp32-groups", "blocks.99.qkv"],
+    "has no masks in nope/; name their folder with --mask-dir": [
+        "--int8",
+        "--max-drop",
+        "1",
+        "--data",
+        "plain",
+        "--mask-dir",
+        "nope",
+    ],
+    "has no folder nope/; --image-dir names the one": ["--int8", "--image-dir", "nope"],
+    "plain: has no folder nope/; --image-dir names": [
+        "--int8",
+        "--max-drop",
+        "1",
+        "--data",
+        "plain",
+        "--image-dir",
+        "nope",
+    ],
 }
 
 
@@ -141,6 +168,8 @@ def test_what_cannot_be_built_is_one_line_and_leaves_the_bundle_alone(
     (tmp_path / "empty").mkdir()
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "damaged.png").write_bytes(b"no picture")
+    (tmp_path / "plain").mkdir()
+    Image.fromarray(np.zeros((40, 60, 3), np.uint8)).save(tmp_path / "plain" / "a.png")
     bundle = bundle_copy()
     before = bundle.file("manifest.json").read_bytes()
     arguments = BAD_LINES[message]

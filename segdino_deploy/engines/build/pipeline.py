@@ -15,7 +15,7 @@ from segdino_deploy.bundle import Bundle, Content
 from segdino_deploy.engines.build import onnxruntime, openvino, tensorrt
 from segdino_deploy.engines.build.contract import Backend, BuildRequest, BuiltEngine
 from segdino_deploy.engines.calibration.calibrate import CalibrationOptions
-from segdino_deploy.engines.lowering.choose import AUTO, check_backend
+from segdino_deploy.engines.lowering.choose import AS_EXPORTED, AUTO, check_backend
 from segdino_deploy.engines.precision.budget.options import Budget
 from segdino_deploy.engines.precision.budget.record import SearchResult, summary
 from segdino_deploy.engines.precision.typed import TypedResult, int8_result, make_int8_source, make_typed_model
@@ -147,6 +147,8 @@ def build_engine(
         engine = _describe(built, request, name, typed.record.file)
         if made.search is not None:
             engine = engine.model_copy(update={"receipt": {**engine.receipt, "budget": summary(made.search)}})
+        elif (searched := _search_of_the_same(bundle.manifest, request.name, engine, typed)) is not None:
+            engine = engine.model_copy(update={"receipt": {**engine.receipt, "budget": searched}})
         if backend.can_run_here:
             on_step(f"running the canary on {request.name}")
             engine = engine.model_copy(update={"canary": _run_canary(engine, built, request)})
@@ -201,10 +203,15 @@ def _make_model(
         for note in typed.notes:
             on_note(note)
         return _Made(typed, options.lowering, options.inference_precision)
+    from segdino_deploy.engines.precision.budget.held_out import read_held_out
     from segdino_deploy.engines.precision.budget.plan import find_plan
 
     if options.fp32_groups is not None:
         raise InputError("fp32_groups: --max-drop finds them: leave out one of the two (the recipe may name some)")
+    on_step("reading held-out images")
+    held_out = read_held_out(bundle.manifest.model, options.budget.held_out)
+    images = len(held_out.images)
+    on_note(f"budget: at most {options.budget.max_drop:g} {held_out.drop_unit} on {images} held-out images")
     source = make_int8_source(bundle, name, options.how_to_calibrate, on_count)
     for note in source.notes:
         on_note(note)
@@ -212,7 +219,7 @@ def _make_model(
     # a budget that is missed must not cost the calibration
     bundle.update(source.files, lambda manifest: _unless_exported_anew(manifest, opened, bundle.path))
     how = (options.lowering, options.inference_precision)
-    found = find_plan(bundle, name, backend, source, options.budget, how, on_step, on_count)
+    found = find_plan(bundle, name, backend, source, options.budget, held_out, how, on_step, on_count)
     for note in found.notes:
         on_note(note)
     typed = int8_result(bundle, source, found.floats)
@@ -223,6 +230,15 @@ def _make_model(
         found.search,
         found.files(f"{name}-int8"),
     )
+
+
+def _search_of_the_same(manifest: Manifest, name: str, engine: Engine, typed: TypedResult) -> object:
+    """What the search found that made the engine before this one, where both are of one model and spelled alike."""
+    known = manifest.engines.get(name)
+    if known is None or typed.record.file in typed.files or "budget" not in known.receipt:
+        return None
+    spelled = [[record.chosen for record in made.lowering if record.chosen != AS_EXPORTED] for made in (known, engine)]
+    return known.receipt["budget"] if spelled[0] == spelled[1] else None
 
 
 def _unless_exported_anew(manifest: Manifest, opened: Manifest, path: Path) -> Manifest:

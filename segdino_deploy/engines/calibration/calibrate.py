@@ -100,7 +100,7 @@ def calibrate_bundle(
     def batches() -> Iterator[NDArray[np.uint8]]:
         return stream_batches(files, card, partial(on_count, next(passes)))
 
-    result, shares = calibrate(source, card, target, batches, len(files), method, options.strengths)
+    result, shares = calibrate(source, card, target, batches, len(files), method, options.strengths, on_count)
     coverage = coverage_of(seen, shares)
     calibration = Calibration(
         key=key,

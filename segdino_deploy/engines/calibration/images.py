@@ -125,6 +125,8 @@ def _found(source: Path, image_dir: str) -> list[Path]:
     for folder in (source / image_dir, source / "train" / image_dir):
         if folder.is_dir():
             return list_images(folder)
+    if image_dir != "image":
+        raise InputError(f"{source}: has no folder {image_dir}/; --image-dir names the one that holds the images")
     return list_images(source)
 
 

@@ -23,7 +23,7 @@ from segdino_deploy.engines.calibration.images import (
 )
 from segdino_deploy.engines.calibration.record import CALIBRATION_FILE, Calibration
 from segdino_deploy.engines.precision.half import make_half_model
-from segdino_deploy.engines.precision.int8.model import Conditioned, condition
+from segdino_deploy.engines.precision.int8.model import Conditioned, check_groups, condition, groups_at
 from segdino_deploy.engines.precision.int8.targets import TARGETS, Int8Target
 from segdino_deploy.evidence import TOLERANCE, parity, require
 from segdino_deploy.export.graph import load_onnx
@@ -92,6 +92,9 @@ def make_typed_model(
     if known is not None and precision != "int8" and (calibration.source is None or precision == "fp32"):
         return TypedResult(load_onnx(bundle.file(known.file)), precision, known, canary_for(bundle, known.file))
     if precision == "int8":
+        if floats is not None:  # before calibration, which takes minutes
+            fp32 = load_onnx(bundle.file(bundle.manifest.onnx["fp32"].file))
+            check_groups(floats, groups_at(fp32, TARGETS[backend]))
         source = make_int8_source(bundle, backend, calibration, on_count)
         return int8_result(bundle, source, source.unsearched if floats is None else floats)
     return _half_result(bundle, precision, calibration, on_count)
@@ -161,9 +164,13 @@ def int8_result(bundle: Bundle, source: Int8Source, floats: Mapping[str, str]) -
     files = {**source.files, canary_file: canary.to_bytes()}
     result = _with_file(bundle, model, key, record, canary, files, notes)
     known = bundle.manifest.onnx.get(key)
-    if known is not None and not records and record.file not in result.files:  # the same file, compared before
-        return replace(result, record=record.model_copy(update={"parity": known.parity}), notes=source.notes)
-    return result
+    if known is None or record.file in result.files:
+        return result
+    # The same file as before: why groups are in fp32 is known, and so is how it compares with fp32.
+    kept = {"int8": known.int8, "kept_fp32": known.kept_fp32}
+    if not records:
+        return replace(result, record=record.model_copy(update={**kept, "parity": known.parity}), notes=source.notes)
+    return replace(result, record=record.model_copy(update=kept))
 
 
 def _half_result(

@@ -39,7 +39,11 @@ class HeldOut:
     head: HeadCard  # whose masks the truth is of
     truths: list[Mask]  # uint8 `[H, W]`; empty where there are no masks
     sha256: list[str]  # of the image files
-    reference: Masks = field(default_factory=dict)
+    reference: Masks = field(default_factory=dict)  # of the fp32 model
+
+    @property
+    def drop_unit(self) -> str:
+        return "Dice points" if self.has_truth else "% of pixels changed"
 
     @property
     def has_truth(self) -> bool:
@@ -78,19 +82,20 @@ class HeldOut:
         )
 
 
-def read_held_out(card: ModelCard, options: HeldOutOptions, reference: RunImage) -> HeldOut:
-    """Evenly spread images of at most `PIXELS`, and the masks of `reference`. InputError for data that does not fit."""
+def read_held_out(card: ModelCard, options: HeldOutOptions) -> HeldOut:
+    """Evenly spread images of at most `PIXELS`; no reference yet. InputError for data that does not fit.
+
+    Masks that are asked about (their folder, foreground, head) must be there.
+    """
     samples = find_samples(options.data, options.image_dir, options.mask_dir)
     samples = [samples[i] for i in evenly_spread(len(samples), _images_of(PIXELS, card))]
     has_masks = samples[0].mask is not None
-    if not has_masks and options.foreground:
+    if not has_masks and (options.foreground or options.head or options.mask_dir != HeldOutOptions.mask_dir):
         raise InputError(f"{options.data}: has no masks in {options.mask_dir}/; name their folder with --mask-dir")
     head = choose_head(card, options.head, has_masks)
     truths = read_truths(samples, card.input_size, head.num_classes, options.foreground) if has_masks else []
     images = [load_input(sample.image, card) for sample in samples]
-    held_out = HeldOut(card, images, head, truths, [sha256_of(sample.image) for sample in samples])
-    held_out.reference.update(held_out.masks(reference))
-    return held_out
+    return HeldOut(card, images, head, truths, [sha256_of(sample.image) for sample in samples])
 
 
 def boundary_band(mask: Mask) -> NDArray[np.bool_]:

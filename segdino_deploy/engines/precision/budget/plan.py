@@ -16,7 +16,7 @@ from segdino_deploy.engines.build.contract import Backend, RunImage
 from segdino_deploy.engines.build.onnxruntime import open_model as open_onnxruntime
 from segdino_deploy.engines.lowering import LOWERINGS
 from segdino_deploy.engines.lowering.choose import AS_EXPORTED, AUTO, EXTRA_ERROR, NONE, choose_lowerings
-from segdino_deploy.engines.precision.budget.held_out import read_held_out
+from segdino_deploy.engines.precision.budget.held_out import HeldOut
 from segdino_deploy.engines.precision.budget.options import Budget
 from segdino_deploy.engines.precision.budget.record import SearchResult
 from segdino_deploy.engines.precision.budget.report import markdown, plot_png
@@ -79,20 +79,19 @@ def find_plan(
     backend: Backend,
     source: Int8Source,
     budget: Budget,
+    held_out: HeldOut,
     how: tuple[tuple[str, ...], str | None] = ((AUTO,), None),
     on_step: OnStep = ignore,
     on_count: OnStage = ignore,
 ) -> PlanFound:
-    """Measures and searches. `how`: spellings and inference precision, as in `BuildOptions`.
-
-    Raises InputError (held-out images), BudgetMissed.
+    """Measures and searches. `how`: spellings and inference precision, as in `BuildOptions`. Raises BudgetMissed.
 
     A target that cannot run here is judged by ONNX Runtime, which computes Q/DQ as the file says, and not timed.
     """
     card = bundle.manifest.model
-    on_step("reading held-out images")
+    on_step("masks of the fp32 model on the held-out images")
     fp32 = load_onnx(bundle.file(bundle.manifest.onnx["fp32"].file))
-    held_out = read_held_out(card, budget.held_out, open_onnxruntime(fp32, None))
+    held_out.reference.update(held_out.masks(open_onnxruntime(fp32, None)))
     open_model = backend.open_model
     all_int8 = source.model({})
     image = held_out.images[0][None].repeat(card.batch.min, axis=0)
@@ -144,7 +143,7 @@ def find_plan(
     result = SearchResult(
         backend=name,
         max_drop=budget.max_drop,
-        drop_unit="Dice points" if held_out.has_truth else "% of pixels changed",
+        drop_unit=held_out.drop_unit,
         held_out_images=len(held_out.images),
         also_calibrated_on=len(set(source.calibration.image_sha256).intersection(held_out.sha256)),
         inference_precision=inference_precision,

@@ -107,7 +107,7 @@ def plot_png(result: SearchResult) -> bytes | None:
         axes.scatter(*chosen, s=140, facecolors="none", edgecolors="#d1242f", label="chosen")
     axes.axhline(result.max_drop, color="#d1242f", linestyle="--", linewidth=1, label="budget")
     axes.set_xlabel("latency on this machine, ms (median)")
-    axes.set_ylabel(result.drop_unit)
+    axes.set_ylabel("Dice points lost" if result.drop_unit == "Dice points" else result.drop_unit)
     axes.set_title(f"int8 for {result.backend}: accuracy against latency")
     axes.grid(alpha=0.3)
     axes.legend()

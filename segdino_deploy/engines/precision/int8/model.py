@@ -25,7 +25,13 @@ from segdino_deploy.engines.precision.int8.centring import (
     find_value_paths,
 )
 from segdino_deploy.engines.precision.int8.layout import upsampling_channels_last
-from segdino_deploy.engines.precision.int8.products import ALL_KINDS, Product, find_products, groups_of
+from segdino_deploy.engines.precision.int8.products import (
+    ALL_KINDS,
+    Product,
+    describe_groups,
+    find_products,
+    groups_of,
+)
 from segdino_deploy.engines.precision.int8.qdq import QuantizedWeight, insert_qdq
 from segdino_deploy.engines.precision.int8.scales import Range
 from segdino_deploy.engines.precision.int8.smoothing import find_sites, smooth
@@ -34,6 +40,7 @@ from segdino_deploy.errors import InputError
 from segdino_deploy.evidence import masks_from_outputs
 from segdino_deploy.export.operations import infer_shapes
 from segdino_deploy.manifest import ModelCard
+from segdino_deploy.progress import OnStage, ignore
 
 PROBABILITIES = (0.0, 1.0)  # the range of softmax: it is not watched, its rows reach 1 in most heads
 Batches = Callable[[], Iterator[NDArray[np.uint8]]]  # starts the image stream anew
@@ -66,9 +73,7 @@ class Conditioned:
         self, ranges: Mapping[str, Range], target: Int8Target, floats: Collection[str] = ()
     ) -> onnx.ModelProto:
         """The typed int8 model in which the groups `floats` stay in fp32. InputError names an unknown group."""
-        unknown = sorted(set(floats) - set(self.groups))
-        if unknown:
-            raise InputError(f"no group {unknown[0]!r} in this model (groups: {', '.join(self.groups)})")
+        check_groups(floats, self.groups)
         products = [product for product in self.products if product.group not in floats]
         return insert_qdq(
             self.model,
@@ -80,6 +85,18 @@ class Conditioned:
         )
 
 
+def groups_at(source: onnx.ModelProto, target: Int8Target) -> list[str]:
+    """The groups that a target quantizes in an exported model, in graph order."""
+    return groups_of(find_products(respell(source, target), target.kinds))
+
+
+def check_groups(asked: Collection[str], groups: list[str]) -> None:
+    """InputError for a group that is not there."""
+    unknown = sorted(set(asked) - set(groups))
+    if unknown:
+        raise InputError(f"--fp32-groups: no group {unknown[0]!r} in this model; it has {describe_groups(groups)}")
+
+
 def calibrate(
     source: onnx.ModelProto,
     card: ModelCard,
@@ -88,6 +105,7 @@ def calibrate(
     num_images: int,
     method: str,
     strengths: Mapping[str, float] | None = None,
+    on_count: OnStage = ignore,
 ) -> tuple[Found, dict[str, float]]:
     """Streams the images once (minmax) or twice (methods with histograms); also the share of each class in the masks.
 
@@ -106,7 +124,7 @@ def calibrate(
     statistics = {name: record.statistics() for name, record in channels.items()}  # as they will be read again
     for name, record in statistics.items():
         record.rows, record.halves = seen[name].rows, seen[name].halves
-    conditioned = _condition(spelled, target, statistics, strengths)
+    conditioned = _condition(spelled, target, statistics, strengths, on_count)
     ranges = {name: entry.range for name, entry in conditioned.statistics.items()}
     ranges |= {p.activation: PROBABILITIES for p in conditioned.products if p.kind == "values"}
     if method != "minmax":
@@ -131,14 +149,18 @@ def respell(source: onnx.ModelProto, target: Int8Target) -> onnx.ModelProto:
 
 
 def _condition(
-    spelled: onnx.ModelProto, target: Int8Target, statistics: Statistics, strengths: Mapping[str, float] | None
+    spelled: onnx.ModelProto,
+    target: Int8Target,
+    statistics: Statistics,
+    strengths: Mapping[str, float] | None,
+    on_count: OnStage = ignore,
 ) -> Conditioned:
     products = find_products(spelled, ALL_KINDS)
     paths = find_value_paths(spelled, products)
     sites = find_sites(spelled, products, paths)
     centred = centre_values(spelled, paths, statistics)
     centred = centre_norms(centred, {site.norm: site.products for site in sites if site.norm}, statistics)
-    smoothed, chosen = smooth(centred, sites, statistics, target.activations, strengths)
+    smoothed, chosen = smooth(centred, sites, statistics, target.activations, strengths, on_count)
     return Conditioned(smoothed, find_products(smoothed, target.kinds), chosen, statistics)
 
 

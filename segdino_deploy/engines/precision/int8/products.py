@@ -80,6 +80,15 @@ def groups_of(products: Sequence[Product]) -> list[str]:
     return list(dict.fromkeys(product.group for product in products))
 
 
+def describe_groups(groups: Sequence[str]) -> str:
+    """All of them in few words: `blocks.0 to blocks.11 with .qkv .proj; head.intra.0`."""
+    blocks = [group.split(".") for group in groups if group.startswith("blocks.")]
+    numbers = sorted({int(parts[1]) for parts in blocks})
+    kinds = " ".join(dict.fromkeys(f".{parts[2]}" for parts in blocks))
+    words = [f"blocks.{numbers[0]} to blocks.{numbers[-1]} with {kinds}"] if blocks else []
+    return "; ".join([*words, *(group for group in groups if not group.startswith("blocks."))]) or "none"
+
+
 def layer_kind(group: str) -> str:
     """What groups of different blocks have in common: `blocks.3.qkv` and `blocks.7.qkv` are `qkv`."""
     parts = group.split(".")

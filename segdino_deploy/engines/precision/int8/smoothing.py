@@ -22,6 +22,7 @@ from segdino_deploy.engines.precision.int8.scales import activation_round_trip
 from segdino_deploy.engines.precision.int8.targets import Activations
 from segdino_deploy.engines.precision.int8.weights import dequantize_weight, quantize_weight
 from segdino_deploy.errors import InputError
+from segdino_deploy.progress import OnStage, ignore
 
 STRENGTHS = (0.0, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0)  # 0: as it is
 EXPLICIT_WORTH = 0.25  # an explicit product costs time: it must take the error below this share of what it is without
@@ -81,6 +82,7 @@ def smooth(
     statistics: Statistics,
     activations: Activations,
     strengths: Mapping[str, float] | None = None,
+    on_count: OnStage = ignore,
 ) -> tuple[onnx.ModelProto, dict[str, float]]:
     """The same function with its activations smoothed, and the strength of every site by name.
 
@@ -90,13 +92,14 @@ def smooth(
         _check_given(strengths, [site.name for site in sites])
     edit = Edit(model)
     chosen: dict[str, float] = {}
-    for site in sites:
+    for index, site in enumerate(sites):
         seen = statistics[site.activation]
         weights = [_weight_of(edit, product) for product in site.products]
         if strengths is not None:
             chosen[site.name] = strengths.get(site.name, 0.0)
         else:
             chosen[site.name] = search_strength(seen, weights, activations, site.is_free)
+            on_count("searching strengths of smoothing", index + 1, len(sites))
         if chosen[site.name] > 0:
             _apply(edit, site, smoothing_factors(seen, weights, chosen[site.name]), statistics)
     return edit.finish(), chosen
