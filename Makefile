@@ -1,12 +1,12 @@
 # make demo    the whole path on the packaged example, into ./demo.segdino
 # make test    style, types and tests
-# make results regenerates benchmarks/RESULTS.md and GRAPH.md from benchmarks/results
+# make results regenerates benchmarks/RESULTS.md, GRAPH.md and GPU.md from benchmarks/results
 # Each makes .venv and installs what it needs first. Nothing but Python 3.10+ and make is needed.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-SOURCES := segdino_deploy tests examples
+SOURCES := segdino_deploy tests examples benchmarks
 
 .PHONY: demo test results clean
 
@@ -16,12 +16,14 @@ demo: $(VENV)/installed-all
 test: $(VENV)/installed-test
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/python -m tests.typings .typings
 	$(BIN)/mypy
 	$(BIN)/pytest
 
 results: $(VENV)/installed-all
 	$(BIN)/python -m segdino_deploy.benchmarks.report benchmarks/results > benchmarks/RESULTS.md
 	$(BIN)/python -m segdino_deploy.benchmarks.graph.report benchmarks/results/graph > benchmarks/GRAPH.md
+	$(BIN)/python -m segdino_deploy.benchmarks.gpu.report benchmarks/results/gpu > benchmarks/GPU.md
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +34,7 @@ $(VENV)/installed-all: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/installed-test: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) install --quiet -c constraints.txt -e '.[all,test]'
+	$(PIP) install --quiet -c constraints.txt --no-deps tensorrt-stubs # which asks for TensorRT itself
 	touch $@ $(VENV)/installed-all
 
 clean:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from segdino_deploy.errors import SegdinoDeployError
+from segdino_deploy.gpu import find_gpu, has_driver
 from segdino_deploy.machine import usable_threads
 from segdino_deploy.requirements import has_module, install_line
 
@@ -100,18 +100,12 @@ def tensorrt_warning(installed: str) -> str:
 
 
 def _gpu() -> Finding:
-    """Asks the CUDA driver itself: no CUDA toolkit or Python package needed."""
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
+    if not has_driver():
         return Finding(
             "NVIDIA GPU", "none found (no CUDA driver)", False, "engines for GPUs run on a machine that has one"
         )
-    count, number = ctypes.c_int(0), ctypes.c_int(0)
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0 or count.value == 0:
+    gpu = find_gpu()
+    if gpu is None:
         return Finding("NVIDIA GPU", "driver found, but no GPU answers", False, "check nvidia-smi")
-    name = ctypes.create_string_buffer(256)
-    driver.cuDeviceGetName(name, 256, 0)
-    driver.cuDriverGetVersion(ctypes.byref(number))
-    cuda = f"{number.value // 1000}.{number.value % 1000 // 10}"
-    return Finding("NVIDIA GPU", f"{count.value} x {name.value.decode()}, driver for CUDA {cuda}", True)
+    state = f"{gpu.count} x {gpu.name}, compute capability {gpu.compute_capability}, driver for CUDA {gpu.cuda}"
+    return Finding("NVIDIA GPU", state, True)

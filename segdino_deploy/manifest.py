@@ -222,6 +222,7 @@ class Engine(Record):
     receipt: dict[str, Any] = {}  # backend's own counts: layers, types, warnings
     lowering: list[LoweringRecord] = []
     canary: CanaryRecord | None = None  # None: this machine cannot run it
+    build_seconds: float | None = None  # of the backend's own part
 
 
 class Manifest(Record):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from segdino_deploy.engines.tensorrt.options import TensorRtOptions
 from segdino_deploy.errors import InputError, one_line
 from segdino_deploy.manifest import Engine, Precision, TypedModel
 
@@ -64,6 +66,7 @@ class BuildRecipe(Recipe):
     smoothing: dict[str, float] | None = None  # [smoothing]: strength by layer; left out: searched
     inference_precision: str | None = None  # OpenVINO; left out: measured
     lowering: str = "auto"
+    tensorrt: TensorRtOptions = TensorRtOptions()  # [tensorrt]
 
     def options(self, precision: Precision, backend: str | None, calibration: Path | None = None) -> BuildOptions:
         """As `build_engine` takes them. InputError for an unknown method or spelling."""
@@ -82,6 +85,7 @@ class BuildRecipe(Recipe):
             seed=self.seed,
             smoothing=self.smoothing,
             fp32_groups=None if self.fp32_groups is None else tuple(self.fp32_groups),
+            tensorrt=self.tensorrt,
         )
 
 
@@ -99,7 +103,8 @@ def read_recipe(path: Path, kind: type[AnyRecipe]) -> AnyRecipe:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        known = ", ".join(kind.model_fields)
+        in_table = len(first["loc"]) > 1 and first["loc"][0] == "tensorrt"
+        known = ", ".join([field.name for field in fields(TensorRtOptions)] if in_table else kind.model_fields)
         raise InputError(f"{path}: {place}: {first['msg'].lower()} (known keys: {known})") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({one_line(error)})") from error

@@ -11,7 +11,8 @@ from segdino_deploy.errors import MissingComponent, one_line
 
 def has_module(name: str) -> bool:
     """Whether `name` could be imported, without importing it."""
-    return importlib.util.find_spec(name) is not None
+    spec = importlib.util.find_spec(name)
+    return spec is not None and spec.origin is not None  # a folder of type stubs has a spec, but no file to import
 
 
 def install_line(extra: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,7 +21,24 @@ from segdino_deploy.cli.arguments import (
     split_names,
 )
 from segdino_deploy.cli.console import Progress, print_json, print_line, print_table
+from segdino_deploy.cli.tensorrt_options import (
+    AuxStreamsOption,
+    ComputeCapabilitiesOption,
+    DlaCoreOption,
+    HardwareCompatibleOption,
+    LowMemoryOption,
+    OptimizationLevelOption,
+    RefittableOption,
+    StripWeightsOption,
+    TimingCacheOption,
+    VersionCompatibleOption,
+    WorkspaceOption,
+)
 from segdino_deploy.errors import InputError
+
+if TYPE_CHECKING:
+    from segdino_deploy.bundle import Bundle
+    from segdino_deploy.manifest import Engine, TypedModel
 
 
 def command(
@@ -86,6 +103,21 @@ def command(
             help="Spelling of parts of the graph: auto (measured while building, the default), none, or names.",
         ),
     ] = None,
+    workspace: WorkspaceOption = None,
+    optimization_level: OptimizationLevelOption = None,
+    aux_streams: AuxStreamsOption = None,
+    refittable: RefittableOption = False,
+    strip_weights: StripWeightsOption = False,
+    low_memory: LowMemoryOption = False,
+    compute_capabilities: ComputeCapabilitiesOption = None,
+    version_compatible: VersionCompatibleOption = False,
+    hardware_compatible: HardwareCompatibleOption = None,
+    dla_core: DlaCoreOption = None,
+    timing_cache: TimingCacheOption = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Leave engines that are there, built with the same options, as they are."),
+    ] = False,
     recipe: Annotated[
         Path | None, typer.Option(metavar="FILE", help="TOML file with these options; the line wins.")
     ] = None,
@@ -96,11 +128,11 @@ def command(
     Each engine is checked on the canary where this machine can run it.
     """
     from segdino_deploy.bundle import Bundle
-    from segdino_deploy.engines.build import build_engine, choose_backend
+    from segdino_deploy.engines.build import build_engine, choose_backend, find_built
     from segdino_deploy.engines.precision.budget.options import Budget, HeldOutOptions
     from segdino_deploy.engines.precision.budget.plan import BudgetMissed
     from segdino_deploy.engines.precision.budget.record import read_search
-    from segdino_deploy.manifest import PRECISIONS, Engine
+    from segdino_deploy.manifest import PRECISIONS
     from segdino_deploy.recipes import BuildRecipe, read_recipe
 
     base = BuildRecipe() if recipe is None else read_recipe(recipe, BuildRecipe)
@@ -131,6 +163,20 @@ def command(
         "fp32_groups": None if fp32_groups is None else split_names(fp32_groups),
     }
     base = base.model_copy(update={name: value for name, value in given.items() if value is not None})
+    asked: dict[str, Any] = {
+        "workspace_mib": workspace,
+        "optimization_level": optimization_level,
+        "aux_streams": aux_streams,
+        "refittable": refittable or None,
+        "strip_weights": strip_weights or None,
+        "low_memory": low_memory or None,
+        "compute_capabilities": None if compute_capabilities is None else tuple(split_names(compute_capabilities)),
+        "version_compatible": version_compatible or None,
+        "hardware_compatible": hardware_compatible,
+        "dla_core": dla_core,
+        "timing_cache": timing_cache,
+    }
+    tensorrt = replace(base.tensorrt, **{name: value for name, value in asked.items() if value is not None})
     opened = Bundle.open(bundle_path(bundle))
     built: list[Engine] = []
     for precision in precisions:
@@ -141,8 +187,14 @@ def command(
             if not as_json:
                 print_line(f"backend {chosen}: {reason}")
         budget = Budget(max_drop, held_out) if max_drop is not None and precision == "int8" else None
-        options = replace(base.options(precision, None, calibration), image_dir=image_dir)
+        options = replace(base.options(precision, None, calibration), image_dir=image_dir, tensorrt=tensorrt)
         for name in names:
+            known = find_built(opened, name, options) if resume and budget is None else None
+            if known is not None:
+                built.append(known)
+                if not as_json:
+                    print_line(f"{opened.path / known.file}: is there already")
+                continue
             with Progress() as progress:
                 try:
                     engine = build_engine(
@@ -166,6 +218,25 @@ def command(
                 print_line(f"{opened.path / engine.file}: {describe(engine)}")
     if as_json:
         print_json([engine.model_dump(mode="json") for engine in built])
+    elif len(built) > 1:
+        print_table(ENGINE_COLUMNS, [engine_row(opened, engine) for engine in built])
+
+
+def _source(bundle: Bundle, engine: Engine) -> TypedModel:
+    return next(model for model in bundle.manifest.onnx.values() if model.file == engine.source)
+
+
+ENGINE_COLUMNS = ("engine", "MB", "build s", "computes in", "canary")
+
+
+def engine_row(bundle: Bundle, engine: Engine) -> list[str]:
+    """One line of the table after several builds."""
+    size = sum(bundle.manifest.files[name].size_bytes for name in (engine.file, *engine.companions))
+    seconds = "-" if engine.build_seconds is None else f"{engine.build_seconds:.1f}"
+    products = engine.receipt.get("weight_products") or _source(bundle, engine).weight_products
+    types = ", ".join(f"{count} {precision}" for precision, count in products.items())
+    canary = "not run here" if engine.canary is None else f"{100 * engine.canary.mask_agreement:.3f}%"
+    return [Path(engine.file).stem, f"{size / 1e6:.1f}", seconds, types, canary]
 
 
 def print_search(result: object) -> None:
@@ -184,12 +255,10 @@ def print_search(result: object) -> None:
         print_line(f"warning: {count} of the held-out images {'was' if count == 1 else 'were'} calibrated on, too")
 
 
-def describe(engine: object) -> str:
+def describe(engine: Engine) -> str:
     """One line: what runs in which type, and what the canary said."""
     from segdino_deploy.engines.lowering.choose import AS_EXPORTED
-    from segdino_deploy.manifest import Engine
 
-    assert isinstance(engine, Engine)
     inside = f"computes in {engine.inference_precision}, " if engine.inference_precision else ""
     note = engine.receipt.get("note")
     inside += f"{note}, " if note else ""

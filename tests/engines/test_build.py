@@ -15,40 +15,13 @@ import pytest
 from segdino_deploy import Bundle, build_engine, export_model, open_engine
 from segdino_deploy.engines.build import BACKENDS, BuildOptions, choose_backend
 from segdino_deploy.engines.build.contract import BuildRequest, BuiltEngine
-from segdino_deploy.errors import CheckFailed, InputError, MissingComponent, SegdinoDeployError
+from segdino_deploy.errors import CheckFailed, InputError, MissingComponent
 from segdino_deploy.export.options import ExportOptions
 from segdino_deploy.manifest import BatchRange
 from segdino_deploy.recipes import BuildRecipe, read_recipe
-from tests.conftest import GOLDEN, Golden
+from tests.conftest import GOLDEN
 
 Copy = Callable[..., Bundle]
-
-
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_tensorrt_rtx_builds_every_family_without_a_gpu(precision: str, golden: Golden, bundle_copy: Copy) -> None:
-    bundle = bundle_copy(golden.name)
-
-    engine = build_engine(bundle, BuildOptions(precision, "tensorrt-rtx"))  # type: ignore[arg-type]
-
-    assert bundle.file(engine.file).stat().st_size > 100_000
-    types = engine.receipt["layer_precisions"]
-    expected = {"fp32": "float", "fp16": "half"}[precision]
-    assert types[expected] > 0.6 * engine.receipt["network_layers"]
-    assert engine.receipt["layer_types"]["NORMALIZATION"] >= 2 * golden.taps[-1]  # LayerNormalization stayed one layer
-    assert engine.canary is None  # nothing here can run it, and the record says so
-    assert "tensorrt_rtx" in engine.built_with
-
-
-@pytest.mark.parametrize("name", ["v1_convt", "v2"])
-@pytest.mark.parametrize("precision", ["bf16", "int8"])
-def test_tensorrt_rtx_builds_bf16_and_int8(
-    name: str, precision: str, bundle_copy: Copy, calibration_images: Path
-) -> None:
-    engine = build_engine(
-        bundle_copy(name),
-        BuildOptions(precision, "tensorrt-rtx", calibration_images),  # type: ignore[arg-type]
-    )
-    assert engine.receipt["layer_precisions"][precision] > 40
 
 
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
@@ -189,22 +162,6 @@ def test_an_engine_that_fails_its_canary_replaces_nothing(bundle_copy: Copy, mon
     assert bundle.file("engines/onnxruntime-fp32.onnx").read_bytes() == before
     assert sorted(entry.name for entry in bundle.path.iterdir() if entry.name.startswith(".")) == [".lock"]
     Bundle.open(bundle.path)
-
-
-def test_parser_errors_name_node_and_operator(exported: Callable[[str], Path], tmp_path: Path) -> None:
-    from segdino_deploy.canary import Canary
-    from segdino_deploy.engines.build import tensorrt
-
-    bundle = Bundle.open(exported("v1_convt"))
-    model = onnx.load(bundle.file("model.onnx"))
-    node = next(node for node in model.graph.node if node.op_type == "Gelu")
-    node.op_type, node.domain = "Mystery", "com.example"
-    model.opset_import.append(onnx.helper.make_opsetid("com.example", 1))
-    canary = Canary.read(bundle.file("canary.npz"))
-    request = BuildRequest(model, bundle.manifest.model, "fp32", canary, tmp_path, "x")
-
-    with pytest.raises(SegdinoDeployError, match=rf"{node.name} \(Mystery\)"):
-        tensorrt.build(request, "tensorrt-rtx")
 
 
 def test_what_a_killed_build_left_behind_is_removed_by_the_next(bundle_copy: Copy) -> None:

@@ -1,5 +1,11 @@
 """Building engines. A new backend is one file here and one line in `BACKENDS`."""
 
-from segdino_deploy.engines.build.pipeline import BACKENDS, BuildOptions, build_engine, choose_backend
+from segdino_deploy.engines.build.pipeline import (
+    BACKENDS,
+    BuildOptions,
+    build_engine,
+    choose_backend,
+    find_built,
+)
 
-__all__ = ["BACKENDS", "BuildOptions", "build_engine", "choose_backend"]
+__all__ = ["BACKENDS", "BuildOptions", "build_engine", "choose_backend", "find_built"]

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from segdino_deploy.canary import Canary
 from segdino_deploy.engines.run.contract import Array
+from segdino_deploy.engines.tensorrt.options import TensorRtOptions
 from segdino_deploy.manifest import LoweringRecord, ModelCard, Precision
-from segdino_deploy.progress import OnStep, ignore
+from segdino_deploy.progress import OnStage, OnStep, ignore
 
 RunImage = Callable[[NDArray[np.uint8]], dict[str, Array]]  # uint8 `[N, H, W, 3]` to outputs by name
 
@@ -32,6 +33,8 @@ class BuildRequest:
     lowering: tuple[str, ...] = ("auto",)  # as `engines.lowering.choose.parse_lowering` gives them
     inference_precision: str | None = None  # OpenVINO: what to compute in; None: measured
     on_step: OnStep = ignore
+    on_count: OnStage = ignore
+    tensorrt: TensorRtOptions = field(default_factory=TensorRtOptions)
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,4 @@ class Backend:
     build: Callable[[BuildRequest], BuiltEngine]
     open_model: Callable[[onnx.ModelProto, str | None], RunImage] | None = None
     inference_precisions: Callable[[Precision], list[str]] | None = None  # None: the file alone says what computes
-
-    @property
-    def can_run_here(self) -> bool:
-        return self.open_model is not None
+    has_device: Callable[[], bool] = lambda: True  # whether engines can run here, once they are built

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from segdino_deploy.atomic import disk_errors
 from segdino_deploy.bundle import Bundle, Content
+from segdino_deploy.canary import Canary
 from segdino_deploy.engines.build import onnxruntime, openvino, tensorrt
 from segdino_deploy.engines.build.contract import Backend, BuildRequest, BuiltEngine
 from segdino_deploy.engines.calibration.calibrate import CalibrationOptions
@@ -20,10 +22,13 @@ from segdino_deploy.engines.precision.budget.options import Budget
 from segdino_deploy.engines.precision.budget.record import SearchResult, summary
 from segdino_deploy.engines.precision.typed import TypedResult, int8_result, make_int8_source, make_typed_model
 from segdino_deploy.engines.run import RUNNERS
+from segdino_deploy.engines.tensorrt.options import TensorRtOptions, check_options
+from segdino_deploy.engines.tensorrt.versions import RECEIPT_OPTIONS, options_for_receipt
 from segdino_deploy.errors import CheckFailed, InputError, MissingComponent
 from segdino_deploy.evidence import check_heads
 from segdino_deploy.export.graph import INPUT
-from segdino_deploy.manifest import CanaryRecord, Engine, Manifest, Precision
+from segdino_deploy.gpu import has_gpu
+from segdino_deploy.manifest import CanaryRecord, Engine, Manifest, ModelCard, Precision
 from segdino_deploy.progress import OnStage, OnStep, ignore
 from segdino_deploy.recipes import write_build_recipe
 from segdino_deploy.requirements import has_module
@@ -39,12 +44,14 @@ BACKENDS: dict[str, Backend] = {
         Backend(
             "tensorrt-rtx",
             partial(tensorrt.check, "tensorrt-rtx"),
-            partial(tensorrt.build, flavour="tensorrt-rtx"),
+            partial(tensorrt.build, name="tensorrt-rtx"),
+            has_device=has_gpu,
         ),
         Backend(
             "tensorrt",
             partial(tensorrt.check, "tensorrt"),
-            partial(tensorrt.build, flavour="tensorrt"),
+            partial(tensorrt.build, name="tensorrt"),
+            has_device=has_gpu,
         ),
     )
 }
@@ -72,6 +79,7 @@ class BuildOptions:
     image_dir: str = "image"  # the images' folder where `calibration` is a data set
     fp32_groups: tuple[str, ...] | None = None
     budget: Budget | None = None
+    tensorrt: TensorRtOptions = field(default_factory=TensorRtOptions)
 
     @property
     def how_to_calibrate(self) -> CalibrationOptions:
@@ -90,10 +98,7 @@ def choose_backend() -> tuple[str, str]:
     """The default backend of this machine and the reason, for the user to read."""
     try:
         tensorrt.check("tensorrt")
-        return (
-            "tensorrt",
-            "TensorRT is installed with a GPU (this version builds, but does not run its engines)",
-        )
+        return "tensorrt", "TensorRT is installed with a GPU"
     except MissingComponent:
         pass
     if has_module("openvino"):
@@ -121,6 +126,7 @@ def build_engine(
         raise InputError(f"--backend: {name!r} is none of {', '.join(BACKENDS)}")
     backend = BACKENDS[name]
     check_backend(name, options.lowering)
+    check_options(options.tensorrt, name)
     if options.budget is not None and options.precision != "int8":
         raise InputError("--max-drop: is for --int8; other precisions have nothing to choose")
     if options.precision == "int8" and name == "openvino":
@@ -129,29 +135,39 @@ def build_engine(
     on_step(f"making the {options.precision} model")
     made = _make_model(bundle, name, backend, options, on_step, on_count, on_note)
     typed = made.typed
-    with _working_directory(bundle.path) as directory:
+    with working_directory(bundle.path) as directory:
         request = BuildRequest(
             typed.model,
             bundle.manifest.model,
             options.precision,
             typed.canary,
             directory,
-            f"{name}-{options.precision}",
+            engine_name(name, options),
             made.lowering,
             made.inference_precision,
             on_step,
+            on_count,
+            options.tensorrt,
         )
         on_step(f"building the {name} {options.precision} engine")
         with disk_errors(bundle.path):
+            started = time.perf_counter()
             built = backend.build(request)
-        engine = _describe(built, request, name, typed.record.file)
+            seconds = round(time.perf_counter() - started, 2)
+        engine = _describe(built, request, name, typed.record.file, seconds)
         if made.search is not None:
             engine = engine.model_copy(update={"receipt": {**engine.receipt, "budget": summary(made.search)}})
         elif (searched := _search_of_the_same(bundle.manifest, request.name, engine, typed)) is not None:
             engine = engine.model_copy(update={"receipt": {**engine.receipt, "budget": searched}})
-        if backend.can_run_here:
+        if options.tensorrt.strip_weights:  # the runner looks for the weights beside the engine
+            (directory / typed.record.file).write_bytes(typed.model.SerializeToString())
+        if backend.has_device():
             on_step(f"running the canary on {request.name}")
-            engine = engine.model_copy(update={"canary": _run_canary(engine, built, request)})
+            try:
+                answer = run_canary(request.name, engine, built.file, request.canary, request.card)
+                engine = engine.model_copy(update={"canary": answer})
+            except MissingComponent as error:  # built for another device
+                on_note(f"note: the canary was not run on {request.name}: {error}")
         files: dict[str, Content] = {**typed.files, **made.files}
         files |= {f"{ENGINES}/{path.name}": path for path in (built.file, *built.companions)}
         if typed.record.int8 is not None:
@@ -175,6 +191,22 @@ def build_engine(
         for gone in sorted(before - set(bundle.manifest.engines)):
             on_note(f"note: removed {gone}, which was built from the former {typed.record.file}: build it again")
     return engine
+
+
+def find_built(bundle: Bundle, backend: str, options: BuildOptions) -> Engine | None:
+    """The engine that these options would build, where the bundle has it: same model, same TensorRT options.
+
+    An engine goes when the model that it was built from is made anew, so that one which is there is up to date.
+    """
+    engine = bundle.manifest.engines.get(engine_name(backend, options))
+    same = engine is not None and engine.receipt.get(RECEIPT_OPTIONS, {}) == options_for_receipt(options.tensorrt)
+    return engine if same else None
+
+
+def engine_name(backend: str, options: BuildOptions) -> str:
+    """`<backend>-<precision>`, and the GPUs an engine is built for where they are named: `tensorrt-rtx-fp16-sm89`."""
+    targets = [f"sm{capability.replace('.', '')}" for capability in options.tensorrt.compute_capabilities]
+    return "-".join([backend, options.precision, *targets])
 
 
 @dataclass(frozen=True)
@@ -253,7 +285,7 @@ def _files_of(name: str, engine: Engine) -> tuple[str, ...]:
     return (engine.file, *engine.companions, f"{ENGINES}/{name}.toml", *report)
 
 
-def _describe(built: BuiltEngine, request: BuildRequest, backend: str, source: str) -> Engine:
+def _describe(built: BuiltEngine, request: BuildRequest, backend: str, source: str, seconds: float) -> Engine:
     return Engine(
         file=f"{ENGINES}/{built.file.name}",
         companions=[f"{ENGINES}/{path.name}" for path in built.companions],
@@ -264,20 +296,22 @@ def _describe(built: BuiltEngine, request: BuildRequest, backend: str, source: s
         inference_precision=built.inference_precision,
         receipt=built.receipt,
         lowering=built.lowering,
+        build_seconds=seconds,
     )
 
 
-def _run_canary(engine: Engine, built: BuiltEngine, request: BuildRequest) -> CanaryRecord:
-    with RUNNERS[engine.backend](request.card, engine, built.file, None) as runner:
-        outputs = runner.run({INPUT: request.canary.image})
-    record = check_heads(request.canary.logits, outputs, request.card.thresholds, request.precision)
+def run_canary(name: str, engine: Engine, file: Path, canary: Canary, card: ModelCard) -> CanaryRecord:
+    """The engine's answer. CheckFailed where it is wrong, MissingComponent where it cannot run here."""
+    with RUNNERS[engine.backend](card, engine, file, None) as runner:
+        outputs = runner.run({INPUT: canary.image})
+    record = check_heads(canary.logits, outputs, card.thresholds, engine.precision)
     if not record.passed:
-        raise CheckFailed(f"{request.name}: the engine fails its canary ({record.detail}); nothing was replaced")
+        raise CheckFailed(f"{name}: the engine fails its canary ({record.detail}); nothing was replaced")
     return record
 
 
 @contextmanager
-def _working_directory(bundle: Path) -> Iterator[Path]:
+def working_directory(bundle: Path) -> Iterator[Path]:
     """A folder inside the bundle (so that taking its files over is a rename), removed in the end."""
     directory = bundle / f"{WORKING_PREFIX}{os.getpid()}"
     with disk_errors(bundle):

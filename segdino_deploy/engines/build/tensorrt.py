@@ -1,109 +1,200 @@
-"""TensorRT and TensorRT-RTX from one piece of code: the module is the only difference that matters here.
+"""TensorRT and TensorRT-RTX from one piece of code; what differs stands in `engines.tensorrt.flavours`.
 
 Networks are strongly typed: precision is what the ONNX file says, never a builder flag.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from segdino_deploy.atomic import write_atomically
 from segdino_deploy.engines.build.contract import BuildRequest, BuiltEngine
 from segdino_deploy.engines.lowering.choose import lower
-from segdino_deploy.errors import MissingComponent, SegdinoDeployError, one_line
+from segdino_deploy.engines.tensorrt.flavours import FLAVOURS, TensorRtModule
+from segdino_deploy.engines.tensorrt.messages import Messages, parser_failure
+from segdino_deploy.engines.tensorrt.options import TensorRtOptions
+from segdino_deploy.engines.tensorrt.progress import STEPS, make_monitor
+from segdino_deploy.engines.tensorrt.receipt import layers_of, network_receipt, require_precisions
+from segdino_deploy.engines.tensorrt.versions import RECEIPT_OPTIONS, built_with, options_for_receipt
+from segdino_deploy.engines.tensorrt.weights import head_weights
+from segdino_deploy.errors import InputError, MissingComponent, one_line
 from segdino_deploy.evidence import require
 from segdino_deploy.export.graph import INPUT
 from segdino_deploy.export.verify import measure_parity
-from segdino_deploy.requirements import require_module
+from segdino_deploy.gpu import find_gpu
+from segdino_deploy.manifest import ModelCard
+from segdino_deploy.receipts import weight_products_by_type
 
-MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
-SUFFIX = {"tensorrt": "plan", "tensorrt-rtx": "rtx"}
+if TYPE_CHECKING:
+    import tensorrt as trt
+
+BUILDING = "building the engine"
 
 
-def check(flavour: str) -> None:
+def check(name: str) -> None:
     """Raises MissingComponent, with the install line, where the flavour's module is not installed or has no GPU."""
-    module = require_module(MODULES[flavour], f"{flavour} engines", extra=flavour)
-    if flavour == "tensorrt":  # TensorRT-RTX builds ahead of time without a GPU; TensorRT times kernels on one
-        try:
-            usable = bool(module.Builder(_make_logger(module, [])))
-        except Exception as error:
-            raise MissingComponent(f"tensorrt engines: no usable NVIDIA GPU here ({one_line(error)})") from error
-        if not usable:
-            raise MissingComponent("tensorrt engines: no usable NVIDIA GPU here; build on the target device")
+    flavour = FLAVOURS[name]
+    api = flavour.load()
+    if flavour.builds_without_gpu:
+        return
+    cure = "build on the target device, or with --backend tensorrt-rtx"
+    if find_gpu() is None:
+        raise MissingComponent(f"{name} engines: no usable NVIDIA GPU here; {cure}")
+    try:
+        api.Builder(Messages(api).logger)
+    except Exception as error:
+        raise MissingComponent(f"{name} engines: no usable NVIDIA GPU here ({one_line(error)}); {cure}") from error
 
 
-def build(request: BuildRequest, flavour: str) -> BuiltEngine:
+def build(request: BuildRequest, name: str) -> BuiltEngine:
     """Parses the typed model and builds a serialized engine, `<name>.plan` or `<name>.rtx`.
 
-    Raises SegdinoDeployError with every parser error (node, operator, text), or with the builder's own messages.
+    Raises SegdinoDeployError with every parser error (node, operator, text) or with the builder's own message,
+    CheckFailed where the network computes in other types than the model.
     """
-    trt: Any = require_module(MODULES[flavour], f"{flavour} engines", extra=flavour)
-    messages: list[str] = []
-    builder = trt.Builder(_make_logger(trt, messages))
-    flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
-    network = builder.create_network(flags)
-    parser = trt.OnnxParser(network, _make_logger(trt, messages))
-    model, lowering = lower(request, flavour, None)
+    flavour, options = FLAVOURS[name], request.tensorrt
+    api = flavour.load()
+    gpu = find_gpu()
+    if gpu is None and (options.refittable or options.strip_weights):
+        which = "--refittable" if options.refittable else "--strip-weights"
+        raise MissingComponent(f"{which}: such an engine needs a GPU while it is built; build it on the target device")
+    messages = Messages(api)
+    model, lowering = lower(request, name, None)
     if lowering and request.precision != "bf16":  # which ONNX Runtime has no kernels for
         for record in measure_parity(model, request.precision, request.canary, request.card.thresholds):
             require(record)
-    if not parser.parse(model.SerializeToString()):
-        raise SegdinoDeployError(f"{flavour} {trt.__version__} cannot read the model: {_parser_errors(parser)}")
-    config = builder.create_builder_config()
-    config.clear_flag(trt.BuilderFlag.TF32)  # fp32 means fp32
-    batch = request.card.batch
-    if not batch.is_fixed:
-        height, width = request.card.input_size
-        profile = builder.create_optimization_profile()
-        profile.set_shape(INPUT, *[(n, height, width, 3) for n in (batch.min, batch.opt, batch.max)])
-        config.add_optimization_profile(profile)
-    serialized = builder.build_serialized_network(network, config)
-    if serialized is None:
-        reason = messages[-1] if messages else "no message"
-        raise SegdinoDeployError(f"{flavour} {trt.__version__} cannot build the engine: {one_line(Exception(reason))}")
-    path = request.directory / f"{request.name}.{SUFFIX[flavour]}"
-    with path.open("wb") as file:
-        file.write(serialized)
+    builder: trt.Builder = api.Builder(messages.logger)
+    network: trt.INetworkDefinition = builder.create_network(1 << int(api.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser: trt.OnnxParser = api.OnnxParser(network, messages.logger)
+    if not _parse(parser, model.SerializeToString(), request.directory, options):
+        raise parser_failure(parser, flavour, api.__version__)
+    layers = layers_of(network)
+    require_precisions(layers, weight_products_by_type(model), request.name)
+    if options.refittable:
+        for weight in head_weights(model):
+            network.mark_weights_refittable(weight)
+    config = _configure(builder, api, request.card, options)
+    config.progress_monitor = make_monitor(api, BUILDING, request.on_count)
+    _read_timing_cache(config, options)
+    path = request.directory / f"{request.name}.{flavour.suffix}"
+    if not _serialize(builder, network, config, api, path, options.low_memory):
+        raise messages.failure("cannot build the engine", flavour, api.__version__)
+    request.on_count(BUILDING, STEPS, STEPS)
+    _write_timing_cache(config, options)
+    receipt = network_receipt(layers) | {"warnings": messages.for_receipt}
+    given = options_for_receipt(options)
     return BuiltEngine(
         path,
-        built_with={MODULES[flavour]: trt.__version__},
-        receipt={
-            "network_layers": network.num_layers,
-            "layer_types": _count(network, lambda layer: str(layer.type).rpartition(".")[2]),
-            "layer_precisions": _count(network, _output_type),
-            "warnings": messages[:50],
-        },
+        built_with=built_with(flavour, api.__version__, gpu),
+        receipt=receipt | ({RECEIPT_OPTIONS: given} if given else {}),
         lowering=lowering,
     )
 
 
-def _count(network: Any, key: Any) -> dict[str, int]:
-    counts = Counter(key(network.get_layer(index)) for index in range(network.num_layers))
-    return dict(sorted(counts.items()))
+def _parse(parser: trt.OnnxParser, data: bytes, directory: Path, options: TensorRtOptions) -> bool:
+    """From memory; with little of it, from a file, so that the serialized model is not held beside the parsed one."""
+    if not options.low_memory:
+        return parser.parse(data)
+    path = directory / "model.onnx"
+    path.write_bytes(data)
+    del data
+    return parser.parse_from_file(str(path))
 
 
-def _output_type(layer: Any) -> str:
-    return str(layer.get_output_type(0)).rpartition(".")[2].lower() if layer.num_outputs else "none"
+def _configure(
+    builder: trt.Builder, api: TensorRtModule, card: ModelCard, options: TensorRtOptions
+) -> trt.IBuilderConfig:
+    config: trt.IBuilderConfig = builder.create_builder_config()
+    config.clear_flag(api.BuilderFlag.TF32)  # fp32 means fp32
+    config.profiling_verbosity = api.ProfilingVerbosity.DETAILED  # types of layers can be read back
+    if options.workspace_bytes is not None:
+        config.set_memory_pool_limit(api.MemoryPoolType.WORKSPACE, options.workspace_bytes)
+    if options.optimization_level is not None:
+        config.builder_optimization_level = options.optimization_level
+    if options.aux_streams is not None:
+        config.max_aux_streams = options.aux_streams
+    flags = {
+        "VERSION_COMPATIBLE": options.version_compatible,
+        "REFIT_INDIVIDUAL": options.refittable,
+        "STRIP_PLAN": options.strip_weights,
+        "GPU_FALLBACK": options.dla_core is not None,
+    }
+    for flag, is_set in flags.items():
+        if is_set:
+            config.set_flag(getattr(api.BuilderFlag, flag))
+    if options.hardware_compatible is not None:
+        names = {"ampere-plus": "AMPERE_PLUS", "same": "SAME_COMPUTE_CAPABILITY"}
+        level = getattr(api.HardwareCompatibilityLevel, names[options.hardware_compatible])
+        config.hardware_compatibility_level = level
+    if options.dla_core is not None:
+        _use_dla(builder, config, api, options.dla_core)
+    if options.compute_capabilities:
+        _target(config, api, options.compute_capabilities)
+    if options.low_memory:
+        builder.max_threads = 1
+    if not card.batch.is_fixed:
+        height, width = card.input_size
+        profile = builder.create_optimization_profile()
+        sizes = (card.batch.min, card.batch.opt, card.batch.max)
+        profile.set_shape(INPUT, *(api.Dims([n, height, width, 3]) for n in sizes))
+        config.add_optimization_profile(profile)
+    return config
 
 
-def _parser_errors(parser: Any, limit: int = 5) -> str:
-    lines = []
-    for index in range(min(parser.num_errors, limit)):
-        error = parser.get_error(index)
-        lines.append(f"{error.node_name() or 'graph'} ({error.node_operator()}): {one_line(Exception(error.desc()))}")
-    rest = parser.num_errors - limit
-    return "; ".join(lines) + (f"; and {rest} more" if rest > 0 else "")
+def _use_dla(builder: trt.Builder, config: trt.IBuilderConfig, api: TensorRtModule, core: int) -> None:
+    if core >= builder.num_DLA_cores:
+        raise InputError(f"--dla-core: {core}: this device has {builder.num_DLA_cores or 'no'} DLA cores")
+    config.default_device_type = api.DeviceType.DLA
+    config.DLA_core = core
 
 
-def _make_logger(trt: Any, messages: list[str]) -> Any:
-    """A logger that keeps warnings and errors for the receipt instead of printing them."""
+def _target(config: Any, api: TensorRtModule, capabilities: tuple[str, ...]) -> None:
+    """TensorRT-RTX: kernels for these GPUs, which need not be here. (`tensorrt` has no such call.)"""
+    known = {str(name)[2:]: value for name, value in vars(api)["ComputeCapability"].__members__.items()}
+    config.num_compute_capabilities = len(capabilities)
+    for index, capability in enumerate(capabilities):
+        value = known.get(capability.replace(".", ""))
+        if value is None or not config.set_compute_capability(value, index):
+            fitting = ", ".join(f"{name[:-1]}.{name[-1]}" for name in known if name.isdigit())
+            raise InputError(f"--compute-capabilities: {capability} is none that TensorRT-RTX builds for ({fitting})")
 
-    class Logger(trt.ILogger):  # type: ignore[misc]
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
 
-        def log(self, severity: Any, message: str) -> None:
-            if severity <= trt.ILogger.Severity.WARNING and message not in messages:
-                messages.append(message)
+def _serialize(
+    builder: trt.Builder,
+    network: trt.INetworkDefinition,
+    config: trt.IBuilderConfig,
+    api: TensorRtModule,
+    path: Path,
+    streams: bool,
+) -> bool:
+    """Writes the engine; False where the build failed. `streams`: straight to disk, never whole in memory."""
+    if not streams:
+        serialized = builder.build_serialized_network(network, config)
+        if serialized is None:
+            return False
+        with path.open("wb") as file:
+            file.write(serialized)
+        return True
+    with path.open("wb") as file:
 
-    return Logger()
+        class Writer(api.IStreamWriter):  # type: ignore[name-defined, misc]
+            def __init__(self) -> None:
+                api.IStreamWriter.__init__(self)
+
+            def write(self, data: bytes) -> int:
+                return file.write(data)
+
+        return builder.build_serialized_network_to_stream(network, config, Writer())
+
+
+def _read_timing_cache(config: trt.IBuilderConfig, options: TensorRtOptions) -> None:
+    """Kernel timings of former builds on this device; a cache of another device or version is left out by TensorRT."""
+    if options.timing_cache is not None:
+        known = options.timing_cache.read_bytes() if options.timing_cache.is_file() else b""
+        config.set_timing_cache(config.create_timing_cache(known), ignore_mismatch=False)
+
+
+def _write_timing_cache(config: trt.IBuilderConfig, options: TensorRtOptions) -> None:
+    if options.timing_cache is not None:
+        write_atomically(options.timing_cache, bytes(config.get_timing_cache().serialize()))

@@ -1,0 +1,1 @@
+"""What the builder and the runner of TensorRT and TensorRT-RTX share."""

@@ -1,0 +1,94 @@
+"""The two TensorRT products as one: what differs between them stands in `FLAVOURS` and nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, cast
+
+from segdino_deploy.requirements import require_module
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+
+
+class TensorRtModule(Protocol):
+    """Every name that this package uses of `tensorrt` (10 and 11) and `tensorrt_rtx`, in which they are the same."""
+
+    __name__: str
+    __version__: str
+    Builder: type[trt.Builder]
+    BuilderFlag: type[trt.BuilderFlag]
+    DataType: type[trt.DataType]
+    Dims: type[trt.Dims]
+    DeviceType: type[trt.DeviceType]
+    HardwareCompatibilityLevel: type[trt.HardwareCompatibilityLevel]
+    ILogger: type[trt.ILogger]
+    IProgressMonitor: type[trt.IProgressMonitor]
+    IStreamWriter: type[trt.IStreamWriter]
+    LayerInformationFormat: type[trt.LayerInformationFormat]
+    LayerType: type[trt.LayerType]
+    MemoryPoolType: type[trt.MemoryPoolType]
+    NetworkDefinitionCreationFlag: type[trt.NetworkDefinitionCreationFlag]
+    OnnxParser: type[trt.OnnxParser]
+    OnnxParserRefitter: type[trt.OnnxParserRefitter]
+    ProfilingVerbosity: type[trt.ProfilingVerbosity]
+    Refitter: type[trt.Refitter]
+    Runtime: type[trt.Runtime]
+    TensorIOMode: type[trt.TensorIOMode]
+    Weights: type[trt.Weights]
+
+
+@dataclass(frozen=True)
+class Flavour:
+    """One product. `options`: the fields of `TensorRtOptions` that mean something to it."""
+
+    name: str  # of the backend
+    title: str
+    module: str
+    package: str  # the distribution that holds it
+    suffix: str  # of its engine files
+    builds_without_gpu: bool
+    options: frozenset[str]
+    cures: tuple[tuple[str, str], ...] = ()  # part of an error message of its own, and what to do
+    # Kernels are made where it runs: there is a cache of them, CUDA graphs are its own, and it says what it will open.
+    compiles_on_device: bool = False
+
+    def load(self) -> TensorRtModule:
+        """The module, or MissingComponent with the install line."""
+        return cast(TensorRtModule, require_module(self.module, f"{self.name} engines", extra=self.name))
+
+
+_COMMON = frozenset({"workspace_mib", "optimization_level", "aux_streams", "refittable", "strip_weights", "low_memory"})
+_CURES = (
+    ("within workspace limit", "give it more with --workspace MIB"),
+    ("No space left", "free some disk space"),
+    ("out of memory", "close other programs, or build with --low-memory"),
+    ("OutOfMemory", "close other programs, or build with --low-memory"),
+)
+
+FLAVOURS: dict[str, Flavour] = {
+    flavour.name: flavour
+    for flavour in (
+        Flavour(
+            "tensorrt",
+            "TensorRT",
+            "tensorrt",
+            "tensorrt",
+            "plan",
+            builds_without_gpu=False,
+            options=_COMMON | {"version_compatible", "hardware_compatible", "dla_core", "timing_cache"},
+            cures=_CURES,
+        ),
+        Flavour(
+            "tensorrt-rtx",
+            "TensorRT-RTX",
+            "tensorrt_rtx",
+            "tensorrt-rtx-cu13",
+            "rtx",
+            builds_without_gpu=True,
+            options=_COMMON | {"compute_capabilities"},
+            cures=_CURES,
+            compiles_on_device=True,
+        ),
+    )
+}

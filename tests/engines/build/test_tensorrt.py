@@ -1,0 +1,135 @@
+"""Engines from NVIDIA's own parser and builder: TensorRT-RTX needs no GPU to build."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+import pytest
+
+from segdino_deploy import Bundle, build_engine
+from segdino_deploy.canary import Canary
+from segdino_deploy.engines.build import BuildOptions, find_built, tensorrt
+from segdino_deploy.engines.build.contract import BuildRequest
+from segdino_deploy.engines.tensorrt.options import TensorRtOptions
+from segdino_deploy.errors import InputError, MissingComponent, SegdinoDeployError
+from segdino_deploy.gpu import has_gpu
+from segdino_deploy.manifest import PRECISIONS, Precision
+from tests.conftest import Golden
+
+pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
+Copy = Callable[..., Bundle]
+SHARE_IN_PRECISION = {"fp32": ("float", 0.6), "fp16": ("half", 0.6), "bf16": ("bf16", 0.6), "int8": ("int8", 0.05)}
+
+
+def options(precision: Precision, calibration: Path | None = None, **tensorrt_options: object) -> BuildOptions:
+    return BuildOptions(
+        precision,
+        "tensorrt-rtx",
+        calibration,
+        tensorrt=TensorRtOptions(**tensorrt_options),  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_every_family_builds_in_every_precision_with_a_receipt(
+    precision: Precision, golden: Golden, bundle_copy: Copy, calibration_images: Path
+) -> None:
+    bundle = bundle_copy(golden.name)
+    engine = build_engine(bundle, options(precision, calibration_images if precision == "int8" else None))
+    receipt = engine.receipt
+
+    assert bundle.file(engine.file).stat().st_size > 50_000
+    source = next(model for model in bundle.manifest.onnx.values() if model.file == engine.source)
+    assert receipt["weight_products"] == source.weight_products  # every one in the asked type, or kept with a reason
+    assert receipt["weight_products"].get(precision, 0) > 0
+    name, share = SHARE_IN_PRECISION[precision]
+    assert receipt["layer_precisions"][name] > share * receipt["network_layers"]
+    norms = sum(node.op_type == "LayerNormalization" for node in onnx.load(bundle.file("model.onnx")).graph.node)
+    assert receipt["normalizations"] >= norms > 0  # LayerNormalization stayed one layer
+    assert (receipt["dequantize_layers"] > 0) is (precision == "int8")
+    assert "tensorrt_rtx" in engine.built_with
+    assert engine.build_seconds is not None
+    if not has_gpu():
+        assert engine.canary is None  # nothing here can run it, and the record says so
+
+
+def test_the_build_counts_its_progress(bundle_copy: Copy) -> None:
+    counts: list[tuple[str, int, int]] = []
+    build_engine(bundle_copy(), options("fp32"), on_count=lambda *count: counts.append(count))
+
+    done = [count[1] for count in counts if count[0] == tensorrt.BUILDING]
+    assert done == sorted(done)
+    assert done[-1] == counts[-1][2]
+
+
+def test_an_engine_for_named_gpus_stands_beside_the_portable_one(bundle_copy: Copy) -> None:
+    bundle = bundle_copy()
+    portable = build_engine(bundle, options("fp16"))
+    engine = build_engine(bundle, options("fp16", compute_capabilities=("8.9", "12.0")))
+
+    assert engine.file == "engines/tensorrt-rtx-fp16-sm89-sm120.rtx"
+    assert engine.receipt["options"] == {"compute_capabilities": ["8.9", "12.0"]}
+    reopened = Bundle.open(bundle.path)
+    assert set(reopened.manifest.engines) == {"tensorrt-rtx-fp16", "tensorrt-rtx-fp16-sm89-sm120"}
+    assert reopened.manifest.engines["tensorrt-rtx-fp16"] == portable
+
+
+def test_little_memory_makes_the_same_engine(bundle_copy: Copy) -> None:
+    bundle = bundle_copy()
+    usual = build_engine(bundle, options("fp16"))
+    size = bundle.file(usual.file).stat().st_size
+    small = build_engine(bundle, options("fp16", low_memory=True, optimization_level=3))
+
+    assert small.receipt["options"] == {"optimization_level": 3, "low_memory": True}
+    assert small.receipt["weight_products"] == usual.receipt["weight_products"]
+    assert bundle.file(small.file).stat().st_size == pytest.approx(size, rel=0.02)
+
+
+def test_an_engine_that_is_there_is_found_by_its_options(bundle_copy: Copy) -> None:
+    bundle = bundle_copy()
+    wanted = options("fp16", optimization_level=2)
+    assert find_built(bundle, "tensorrt-rtx", wanted) is None
+    engine = build_engine(bundle, wanted)
+
+    assert find_built(bundle, "tensorrt-rtx", wanted) == engine
+    assert find_built(bundle, "tensorrt-rtx", options("fp16")) is None
+    assert find_built(bundle, "tensorrt-rtx", options("fp32", optimization_level=2)) is None
+
+
+@pytest.mark.skipif(has_gpu(), reason="this machine has an NVIDIA GPU, so that such engines can be built")
+@pytest.mark.parametrize("option", ["refittable", "strip_weights"])
+def test_weights_that_may_change_later_need_a_gpu(option: str, bundle_copy: Copy) -> None:
+    name = "--" + option.replace("_", "-")
+    with pytest.raises(MissingComponent, match=f"{name}: such an engine needs a GPU while it is built"):
+        build_engine(bundle_copy(), options("fp16", **{option: True}))
+
+
+def test_a_gpu_that_it_cannot_build_for_is_refused_and_the_bundle_stays(bundle_copy: Copy) -> None:
+    bundle = bundle_copy()
+    with pytest.raises(InputError, match=r"9\.9 is none that TensorRT-RTX builds for \(7\.5, 8\.0, .*12\.0"):
+        build_engine(bundle, options("fp16", compute_capabilities=("9.9",)))
+    assert Bundle.open(bundle.path).manifest.engines == {}
+
+
+def test_options_of_another_backend_are_refused_before_anything_is_made(bundle_copy: Copy) -> None:
+    bundle = bundle_copy()
+    with pytest.raises(InputError, match="--workspace: is for tensorrt and tensorrt-rtx engines, not for openvino"):
+        build_engine(bundle, replace(options("fp16", workspace_mib=64), backend="openvino"))
+    assert set(Bundle.open(bundle.path).manifest.onnx) == {"fp32"}
+
+
+def test_parser_errors_name_node_operator_and_cure(exported: Callable[[str], Path], tmp_path: Path) -> None:
+    bundle = Bundle.open(exported("v1_convt"))
+    model = onnx.load(bundle.file("model.onnx"))
+    node = next(node for node in model.graph.node if node.op_type == "Gelu")
+    node.op_type, node.domain = "Mystery", "com.example"
+    model.opset_import.append(onnx.helper.make_opsetid("com.example", 1))
+    canary = Canary.read(bundle.file("canary.npz"))
+    request = BuildRequest(model, bundle.manifest.model, "fp32", canary, tmp_path, "x")
+
+    with pytest.raises(SegdinoDeployError, match=rf"{node.name} \(Mystery\).*use another backend"):
+        tensorrt.build(request, "tensorrt-rtx")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,67 @@
+"""Which weights a retrained head changes, from real exports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from segdino_deploy.engines.tensorrt.weights import changed_weights, head_weights
+from segdino_deploy.errors import InputError
+from segdino_deploy.export.graph import is_resizing_matrix, load_onnx
+
+Exported = Callable[[str], Path]
+
+
+def load(exported: Exported, name: str) -> onnx.ModelProto:
+    return load_onnx(exported(name) / "model.onnx")
+
+
+def with_changed(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
+    result = onnx.ModelProto.FromString(model.SerializeToString())
+    for tensor in result.graph.initializer:
+        if tensor.name in names:
+            array = numpy_helper.to_array(tensor)
+            tensor.CopyFrom(numpy_helper.from_array((array + np.asarray(1, array.dtype)), tensor.name))
+    return result
+
+
+@pytest.mark.parametrize("name", ["v1_paper", "v1_convt", "fine_grained", "v2"])
+def test_heads_own_their_weights_and_nothing_of_the_backbone(name: str, exported: Exported) -> None:
+    model = load(exported, name)
+    weights = head_weights(model)
+
+    assert weights
+    assert not any(weight.startswith("backbone") or is_resizing_matrix(weight) for weight in weights)
+    in_backbone = {i for node in model.graph.node if node.name.startswith("backbone") for i in node.input}
+    assert not in_backbone & set(weights)
+
+
+def test_a_retrained_head_changes_exactly_its_weights(exported: Exported) -> None:
+    model = load(exported, "v2")
+    weights = head_weights(model)
+
+    assert changed_weights(model, model) == []
+    assert changed_weights(model, with_changed(model, weights)) == weights
+    assert changed_weights(model, with_changed(model, weights[2:4])) == weights[2:4]
+
+
+def test_a_changed_backbone_is_refused_with_the_cure(exported: Exported) -> None:
+    model = load(exported, "v2")
+    one = next(tensor.name for tensor in model.graph.initializer if tensor.name.startswith("backbone.blocks.0"))
+
+    with pytest.raises(InputError) as caught:
+        changed_weights(model, with_changed(model, [one, head_weights(model)[0]]))
+    assert str(caught.value) == (
+        f"the new checkpoint differs in more than its head (1 other weights, such as {one}): "
+        "export the checkpoint into a new bundle and build its engines"
+    )
+
+
+def test_another_family_is_refused(exported: Exported) -> None:
+    with pytest.raises(InputError, match="the new checkpoint makes another graph, not only other weights"):
+        changed_weights(load(exported, "v2"), load(exported, "v1_convt"))
