@@ -107,14 +107,6 @@ def test_an_engine_asked_for_by_name_is_never_replaced(bundle: Bundle) -> None:
         open_engine(bundle.path, backend="tensorrt")
 
 
-def test_tensorrt_engines_say_that_they_cannot_be_run_yet(bundle_copy: Copy) -> None:
-    bundle = bundle_copy()
-    build_engine(bundle, BuildOptions("fp16", "tensorrt-rtx"))
-
-    with pytest.raises(MissingComponent, match="not yet run by this version"):
-        open_engine(bundle.path)
-
-
 def test_engine_file_outside_a_bundle_is_refused(bundle: Bundle, tmp_path: Path) -> None:
     lone = tmp_path / "lone.onnx"
     lone.write_bytes(bundle.file("engines/onnxruntime-fp32.onnx").read_bytes())

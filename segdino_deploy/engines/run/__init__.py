@@ -25,17 +25,17 @@ def _open_openvino(card: ModelCard, engine: Engine, path: Path, threads: int | N
     return OpenVinoRunner(card, engine, path, threads)
 
 
-def _cannot_run(_card: ModelCard, engine: Engine, _path: Path, _threads: int | None) -> Runner:
-    raise MissingComponent(
-        f"{engine.backend} engines are built but not yet run by this version; NVIDIA's own runtime opens the file"
-    )
+def _open_tensorrt(card: ModelCard, engine: Engine, path: Path, threads: int | None) -> Runner:
+    from segdino_deploy.engines.run.tensorrt import TensorRtRunner
+
+    return TensorRtRunner(card, engine, path, threads)
 
 
 RUNNERS: dict[str, Opener] = {
     "openvino": _open_openvino,
     "onnxruntime": _open_onnxruntime,
-    "tensorrt": _cannot_run,
-    "tensorrt-rtx": _cannot_run,
+    "tensorrt": _open_tensorrt,
+    "tensorrt-rtx": _open_tensorrt,
 }
 # Which engine of a bundle is opened when none is named: the fastest of those that keep the masks, by kind.
 PREFERRED_PRECISIONS = ("fp16", "bf16", "fp32", "int8")

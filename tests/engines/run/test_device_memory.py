@@ -1,0 +1,297 @@
+"""CUDA packages behind one interface: which is taken, and that no refusal of CUDA is lost."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from contextlib import suppress
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from segdino_deploy.engines.run import device_memory
+from segdino_deploy.engines.run.device_memory import open_device_memory
+from segdino_deploy.engines.run.device_memory.contract import Bytes, DeviceMemory
+from segdino_deploy.engines.run.device_memory.cuda_python import SPELLINGS, CudaPythonMemory
+from segdino_deploy.engines.run.device_memory.pycuda import PycudaMemory, _contexts
+from segdino_deploy.errors import MissingComponent, SegdinoDeployError
+from segdino_deploy.gpu import find_gpu
+
+
+def import_any_spelling() -> ModuleType | None:
+    for name in SPELLINGS:
+        with suppress(ImportError):
+            return importlib.import_module(name)
+    return None
+
+
+def test_without_a_package_the_install_line_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_memory, "_has", lambda _: False)
+
+    with pytest.raises(MissingComponent) as caught:
+        open_device_memory()
+
+    assert str(caught.value) == (
+        "memory on the GPU: neither cuda-python nor pycuda is installed; pip install 'segdino-deploy[tensorrt]', "
+        "or only pip install cuda-python"
+    )
+
+
+@pytest.mark.parametrize(
+    ("installed", "taken"),
+    [
+        ({"cuda.bindings.runtime", "cuda.cudart", "pycuda.driver"}, "cuda.bindings.runtime"),
+        ({"cuda.cudart", "pycuda.driver"}, "cuda.cudart"),
+        ({"pycuda.driver"}, "pycuda.driver"),
+    ],
+)
+def test_cuda_python_comes_first_in_either_spelling(
+    installed: set[str], taken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def load(name: str, _purpose: str, *, extra: str) -> ModuleType:
+        asked.append(name)
+        raise MissingComponent(extra)
+
+    monkeypatch.setattr(device_memory, "_has", lambda name: name in installed)
+    monkeypatch.setattr(device_memory, "require_module", load)
+
+    with pytest.raises(MissingComponent, match=r"^(tensorrt|pycuda)$"):
+        open_device_memory()
+
+    assert asked == [taken]
+
+
+def test_a_missing_parent_package_is_a_missing_package() -> None:
+    assert not device_memory._has("no_such_package.at.all")
+
+
+class Status(int):
+    """A status of CUDA's runtime, as cuda-python gives them."""
+
+    name = "cudaErrorMemoryAllocation"
+
+
+class Refusing:
+    """CUDA's runtime, where nothing works: every function gives a status, and its results as None."""
+
+    cudaMemoryType = SimpleNamespace(cudaMemoryTypeDevice=2, cudaMemoryTypeManaged=3)  # noqa: N815
+    cudaMemcpyKind = SimpleNamespace(  # noqa: N815
+        cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2, cudaMemcpyDeviceToDevice=3
+    )
+    cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal=1)  # noqa: N815
+
+    def __getattr__(self, name: str) -> Callable[..., tuple[Any, ...]]:
+        if name == "cudaGetErrorString":
+            return lambda _: (0, b"out of memory")
+        return lambda *_: (Status(2), None)
+
+
+HOST = np.zeros(16, np.uint8)
+CALLS: dict[str, tuple[str, Callable[[DeviceMemory], object]]] = {
+    "allocate": ("cudaMalloc", lambda m: m.allocate(10**6)),
+    "free": ("cudaFree", lambda m: m.free(4096)),
+    "allocate_pinned": ("cudaHostAlloc", lambda m: m.allocate_pinned(10**6)),
+    "free_pinned": ("cudaFreeHost", lambda m: m.free_pinned(HOST)),
+    "device_of": ("cudaPointerGetAttributes", lambda m: m.device_of(4096)),
+    "create_stream": ("cudaStreamCreateWithFlags", lambda m: m.create_stream()),
+    "destroy_stream": ("cudaStreamDestroy", lambda m: m.destroy_stream(5)),
+    "synchronize": ("cudaStreamSynchronize", lambda m: m.synchronize(5)),
+    "wait_for": ("cudaEventCreateWithFlags", lambda m: m.wait_for(5, 1)),
+    "copy_to_device": ("cudaMemcpyAsync", lambda m: m.copy_to_device(4096, HOST, 5)),
+    "copy_to_host": ("cudaMemcpyAsync", lambda m: m.copy_to_host(HOST, 4096, 5)),
+    "copy_on_device": ("cudaMemcpyAsync", lambda m: m.copy_on_device(4096, 8192, 16, 5)),
+    "capture": ("cudaStreamBeginCapture", lambda m: m.capture(5, lambda: None)),
+    "launch": ("cudaGraphLaunch", lambda m: m.launch(5, 5)),
+    "destroy_graph": ("cudaGraphExecDestroy", lambda m: m.destroy_graph(5)),
+    "create_event": ("cudaEventCreate", lambda m: m.create_event()),
+    "record": ("cudaEventRecord", lambda m: m.record(5, 5)),
+    "elapsed_ms": ("cudaEventSynchronize", lambda m: m.elapsed_ms(5, 5)),
+    "destroy_event": ("cudaEventDestroy", lambda m: m.destroy_event(5)),
+    "active": ("cudaGetDevice", lambda m: m.active().__enter__()),
+}
+
+
+def unopened(runtime: Any) -> CudaPythonMemory:
+    """The adapter without its opening, which needs a GPU."""
+    memory = CudaPythonMemory.__new__(CudaPythonMemory)
+    memory._runtime, memory.device = runtime, 0
+    return memory
+
+
+def test_every_call_is_in_the_list() -> None:
+    public = {name for name in vars(DeviceMemory) if not name.startswith("_")}
+    assert public == set(CALLS)
+
+
+@pytest.mark.parametrize("name", list(CALLS))
+def test_every_refusal_is_an_error_with_the_calls_name_and_cudas_text(name: str) -> None:
+    cuda_name, call = CALLS[name]
+
+    with pytest.raises(SegdinoDeployError, match=f"^{cuda_name}: out of memory \\(cudaErrorMemoryAllocation\\)"):
+        call(unopened(Refusing()))
+
+
+@pytest.mark.parametrize("name", list(CALLS))
+def test_the_same_with_nvidias_own_package(name: str) -> None:
+    runtime = import_any_spelling()
+    if runtime is None:
+        pytest.skip("cuda-python is not installed")
+    if find_gpu() is not None:
+        pytest.skip("says what happens without an NVIDIA GPU")
+    cuda_name, call = CALLS[name]
+
+    with pytest.raises(SegdinoDeployError, match=rf"^{cuda_name}: CUDA driver version .* \(cudaError\w+\)$"):
+        call(unopened(runtime))
+
+
+def test_a_driver_that_is_not_fit_is_told_when_opening() -> None:
+    with pytest.raises(MissingComponent, match=r"this machine's driver \(cudaGetDevice: out of .*; install the cuda-p"):
+        CudaPythonMemory(Refusing())  # type: ignore[arg-type]
+
+
+def test_no_memory_says_how_much_was_asked_for_and_the_cure() -> None:
+    with pytest.raises(SegdinoDeployError, match=r"1\.0 MB were asked for; close other programs, or use fewer cont"):
+        unopened(Refusing()).allocate(10**6)
+
+
+class Capturing(Refusing):
+    """A runtime that captures, and notes what is left behind."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> Callable[..., tuple[Any, ...]]:
+        def call(*_: Any) -> tuple[Any, ...]:
+            self.calls.append(name)
+            return (0, "graph") if name in ("cudaStreamEndCapture", "cudaGraphInstantiate") else (0,)
+
+        return call
+
+
+def test_a_capture_that_fails_in_its_middle_is_ended() -> None:
+    runtime = Capturing()
+
+    def fail() -> None:
+        raise ValueError("in the middle")
+
+    with pytest.raises(ValueError, match="in the middle"):
+        unopened(runtime).capture(5, fail)
+
+    assert runtime.calls == ["cudaStreamBeginCapture", "cudaStreamEndCapture", "cudaGraphDestroy"]
+    runtime.calls.clear()
+    assert unopened(runtime).capture(5, lambda: None) == "graph"
+    assert runtime.calls[-2:] == ["cudaGraphInstantiate", "cudaGraphDestroy"]
+
+
+class FakeDriver:
+    """`pycuda.driver` with one GPU, where memory is host memory; `stack` is the calling thread's contexts."""
+
+    class Error(Exception):
+        pass
+
+    class event_flags:  # noqa: N801
+        DISABLE_TIMING = 2
+
+    def __init__(self) -> None:
+        self.stack: list[object] = []
+        driver = self
+
+        class Context:
+            def push(self) -> None:
+                driver.stack.append(self)
+
+            @staticmethod
+            def pop() -> None:
+                driver.stack.pop()
+
+            @staticmethod
+            def get_current() -> None:
+                return None
+
+            @staticmethod
+            def synchronize() -> None:
+                driver.done.append("whole context")
+
+        class Device:
+            def __init__(self, number: int) -> None:
+                self.number = number
+
+            def retain_primary_context(self) -> Context:
+                return Context()
+
+        class Stream:
+            handle = 0x7001
+
+            def __init__(self, flags: int) -> None:
+                assert flags == 1
+
+            def wait_for_event(self, _: object) -> None:
+                driver.done.append("event")
+
+        self.done: list[str] = []
+        self.Context, self.Device, self.Stream = Context, Device, Stream
+
+    def init(self) -> None:
+        pass
+
+    def mem_alloc(self, size: int) -> Any:
+        raise self.Error(f"cuMemAlloc failed: out of memory\n{size}")
+
+    def pagelocked_empty(self, size: int, dtype: type) -> Bytes:
+        return np.empty(size, dtype)
+
+    def mem_get_address_range(self, address: int) -> tuple[int, int]:
+        if address != 4096:
+            raise self.Error("cuMemGetAddressRange failed: invalid argument")
+        return 4096, 16
+
+    def Event(self, _flags: int = 0) -> Any:  # noqa: N802
+        return SimpleNamespace(record=lambda: None)
+
+
+@pytest.fixture
+def pycuda(monkeypatch: pytest.MonkeyPatch) -> tuple[FakeDriver, PycudaMemory]:
+    monkeypatch.setattr("segdino_deploy.engines.run.device_memory.pycuda._contexts", {})
+    driver = FakeDriver()
+    return driver, PycudaMemory(driver)  # type: ignore[arg-type]
+
+
+def test_pycuda_works_in_the_primary_context_and_gives_the_thread_back(
+    pycuda: tuple[FakeDriver, PycudaMemory],
+) -> None:
+    driver, memory = pycuda
+    with memory.active():
+        assert len(driver.stack) == 1
+        with memory.active():
+            assert len(driver.stack) == 2
+    assert driver.stack == []
+    with pytest.raises(ValueError, match="mine"), memory.active():
+        raise ValueError("mine")
+    assert driver.stack == []
+    assert _contexts == {}  # of this process: untouched
+
+
+def test_pycudas_refusals_are_one_line_with_the_calls_name(pycuda: tuple[FakeDriver, PycudaMemory]) -> None:
+    _, memory = pycuda
+    with pytest.raises(SegdinoDeployError, match=r"^cuMemAlloc failed: out of memory$"):
+        memory.allocate(5)
+    assert memory.device_of(4096) == 0
+    assert memory.device_of(1) is None
+
+
+def test_pycuda_waits_for_a_foreign_stream_with_the_whole_context(pycuda: tuple[FakeDriver, PycudaMemory]) -> None:
+    driver, memory = pycuda
+    stream = memory.create_stream()
+    assert stream == 0x7001
+
+    memory.wait_for(stream, 1)
+    memory.wait_for(stream, 99)
+
+    assert driver.done == ["event", "whole context"]
+    assert not memory.can_capture
+    with pytest.raises(NotImplementedError, match="pycuda captures no CUDA graphs"):
+        memory.capture(stream, lambda: None)
