@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from segdino_deploy.cli import bench, build_engine, demo, doctor, export, inspect, predict, verify
+from segdino_deploy.cli import bench, build_engine, demo, doctor, export, inspect, predict, refit, verify
 from segdino_deploy.cli.console import print_error, print_line
 from segdino_deploy.errors import CheckFailed, SegdinoDeployError, one_line
 
@@ -25,6 +25,7 @@ app = typer.Typer(
 app.command("inspect")(inspect.command)
 app.command("export")(export.command)
 app.command("build-engine")(build_engine.command)
+app.command("refit")(refit.command)
 app.command("bench")(bench.command)
 app.command("predict")(predict.command)
 app.command("verify")(verify.command)
