@@ -25,7 +25,7 @@ StripWeightsOption = Annotated[
     typer.Option("--strip-weights", help="TensorRT: the engine holds no weights, the bundle's ONNX file does."),
 ]
 LowMemoryOption = Annotated[
-    bool, typer.Option("--low-memory", help="TensorRT: less memory while building, for a Jetson.")
+    bool, typer.Option("--low-memory", help="TensorRT: build with a small workspace and one thread, for a Jetson.")
 ]
 ComputeCapabilitiesOption = Annotated[
     str | None,

@@ -67,7 +67,7 @@ def build(request: BuildRequest, name: str) -> BuiltEngine:
     builder: trt.Builder = api.Builder(messages.logger)
     network: trt.INetworkDefinition = builder.create_network(1 << int(api.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser: trt.OnnxParser = api.OnnxParser(network, messages.logger)
-    if not _parse(parser, model.SerializeToString(), request.directory, options):
+    if not parser.parse(model.SerializeToString()):
         raise parser_failure(parser, flavour, api.__version__)
     layers = layers_of(network)
     require_precisions(layers, weight_products_by_type(model), request.name)
@@ -78,7 +78,7 @@ def build(request: BuildRequest, name: str) -> BuiltEngine:
     config.progress_monitor = make_monitor(api, BUILDING, request.on_count)
     _read_timing_cache(config, options)
     path = request.directory / f"{request.name}.{flavour.suffix}"
-    if not _serialize(builder, network, config, api, path, options.low_memory):
+    if not _serialize(builder, network, config, path):
         raise messages.failure("cannot build the engine", flavour, api.__version__)
     request.on_count(BUILDING, STEPS, STEPS)
     _write_timing_cache(config, options)
@@ -90,16 +90,6 @@ def build(request: BuildRequest, name: str) -> BuiltEngine:
         receipt=receipt | ({RECEIPT_OPTIONS: given} if given else {}),
         lowering=lowering,
     )
-
-
-def _parse(parser: trt.OnnxParser, data: bytes, directory: Path, options: TensorRtOptions) -> bool:
-    """From memory; with little of it, from a file, so that the serialized model is not held beside the parsed one."""
-    if not options.low_memory:
-        return parser.parse(data)
-    path = directory / "model.onnx"
-    path.write_bytes(data)
-    del data
-    return parser.parse_from_file(str(path))
 
 
 def _configure(
@@ -160,32 +150,14 @@ def _target(config: Any, api: TensorRtModule, capabilities: tuple[str, ...]) -> 
             raise InputError(f"--compute-capabilities: {capability} is none that TensorRT-RTX builds for ({fitting})")
 
 
-def _serialize(
-    builder: trt.Builder,
-    network: trt.INetworkDefinition,
-    config: trt.IBuilderConfig,
-    api: TensorRtModule,
-    path: Path,
-    streams: bool,
-) -> bool:
-    """Writes the engine; False where the build failed. `streams`: straight to disk, never whole in memory."""
-    if not streams:
-        serialized = builder.build_serialized_network(network, config)
-        if serialized is None:
-            return False
-        with path.open("wb") as file:
-            file.write(serialized)
-        return True
+def _serialize(builder: trt.Builder, network: trt.INetworkDefinition, config: trt.IBuilderConfig, path: Path) -> bool:
+    """Writes the engine; False where the build failed."""
+    serialized = builder.build_serialized_network(network, config)
+    if serialized is None:
+        return False
     with path.open("wb") as file:
-
-        class Writer(api.IStreamWriter):  # type: ignore[name-defined, misc]
-            def __init__(self) -> None:
-                api.IStreamWriter.__init__(self)
-
-            def write(self, data: bytes) -> int:
-                return file.write(data)
-
-        return builder.build_serialized_network_to_stream(network, config, Writer())
+        file.write(serialized)
+    return True
 
 
 def _read_timing_cache(config: trt.IBuilderConfig, options: TensorRtOptions) -> None:

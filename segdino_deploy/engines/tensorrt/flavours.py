@@ -24,7 +24,6 @@ class TensorRtModule(Protocol):
     HardwareCompatibilityLevel: type[trt.HardwareCompatibilityLevel]
     ILogger: type[trt.ILogger]
     IProgressMonitor: type[trt.IProgressMonitor]
-    IStreamWriter: type[trt.IStreamWriter]
     LayerInformationFormat: type[trt.LayerInformationFormat]
     LayerType: type[trt.LayerType]
     MemoryPoolType: type[trt.MemoryPoolType]

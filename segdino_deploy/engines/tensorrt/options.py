@@ -27,8 +27,8 @@ class TensorRtOptions:
     `hardware_compatible`: other GPUs of the same compute capability, or Ampere and all later ones. `refittable`: the
     weights of the heads may be exchanged. `strip_weights`: the file holds none of them, `refit` brings them in.
     `compute_capabilities`: GPUs to build for, such as `8.9`. `dla_core`: of a Jetson; layers that it cannot run fall
-    back to the GPU. `timing_cache`: file that is read where it exists and written after. `low_memory`: less memory
-    while building, for a Jetson.
+    back to the GPU. `timing_cache`: file that is read where it exists and written after. `low_memory`: a small
+    workspace and one thread, for a Jetson.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")  # as a table of a recipe
