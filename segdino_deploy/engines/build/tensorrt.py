@@ -15,7 +15,12 @@ from segdino_deploy.engines.tensorrt.flavours import FLAVOURS, TensorRtModule
 from segdino_deploy.engines.tensorrt.messages import Messages, parser_failure
 from segdino_deploy.engines.tensorrt.options import TensorRtOptions
 from segdino_deploy.engines.tensorrt.progress import STEPS, make_monitor
-from segdino_deploy.engines.tensorrt.receipt import layers_of, network_receipt, require_precisions
+from segdino_deploy.engines.tensorrt.receipt import (
+    inspected_receipt,
+    layers_of,
+    network_receipt,
+    require_precisions,
+)
 from segdino_deploy.engines.tensorrt.versions import RECEIPT_OPTIONS, built_with, options_for_receipt
 from segdino_deploy.engines.tensorrt.weights import head_weights
 from segdino_deploy.errors import InputError, MissingComponent, one_line
@@ -83,6 +88,8 @@ def build(request: BuildRequest, name: str) -> BuiltEngine:
     request.on_count(BUILDING, STEPS, STEPS)
     _write_timing_cache(config, options)
     receipt = network_receipt(layers) | {"warnings": messages.for_receipt}
+    if gpu is not None:
+        receipt |= _read_back(path, api, messages)
     given = options_for_receipt(options)
     return BuiltEngine(
         path,
@@ -158,6 +165,16 @@ def _serialize(builder: trt.Builder, network: trt.INetworkDefinition, config: tr
     with path.open("wb") as file:
         file.write(serialized)
     return True
+
+
+def _read_back(path: Path, api: TensorRtModule, messages: Messages) -> dict[str, Any]:
+    """What the engine itself computes in; nothing where this GPU is not the one that it was built for."""
+    runtime: trt.Runtime = api.Runtime(messages.logger)
+    engine: trt.ICudaEngine | None = runtime.deserialize_cuda_engine(path.read_bytes())
+    if engine is None:
+        return {}
+    inspector: trt.EngineInspector = engine.create_engine_inspector()
+    return inspected_receipt(inspector.get_engine_information(api.LayerInformationFormat.JSON))
 
 
 def _read_timing_cache(config: trt.IBuilderConfig, options: TensorRtOptions) -> None:

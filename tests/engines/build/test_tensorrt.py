@@ -54,6 +54,18 @@ def test_every_family_builds_in_every_precision_with_a_receipt(
     assert engine.build_seconds is not None
     if not has_gpu():
         assert engine.canary is None  # nothing here can run it, and the record says so
+        assert "engine_layers" not in receipt  # nor read it back
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not has_gpu(), reason="needs an NVIDIA GPU")
+def test_on_a_gpu_the_receipt_holds_what_the_engine_itself_computes_in(bundle_copy: Copy) -> None:
+    engine = build_engine(bundle_copy(), options("fp16"))
+    if engine.canary is None:
+        pytest.skip("TensorRT-RTX does not run on this GPU")
+
+    assert engine.receipt["engine_layers"] > 0
+    assert engine.receipt["engine_output_types"].get("fp16", 0) > 0
 
 
 def test_the_build_counts_its_progress(bundle_copy: Copy) -> None:
