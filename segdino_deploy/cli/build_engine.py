@@ -187,9 +187,11 @@ def command(
             if not as_json:
                 print_line(f"backend {chosen}: {reason}")
         budget = Budget(max_drop, held_out) if max_drop is not None and precision == "int8" else None
-        options = replace(base.options(precision, None, calibration), image_dir=image_dir, tensorrt=tensorrt)
+        options = replace(
+            base.options(precision, None, calibration), image_dir=image_dir, tensorrt=tensorrt, budget=budget
+        )
         for name in names:
-            known = find_built(opened, name, options) if resume and budget is None else None
+            known = find_built(opened, name, options) if resume else None
             if known is not None:
                 built.append(known)
                 if not as_json:
@@ -199,7 +201,7 @@ def command(
                 try:
                     engine = build_engine(
                         opened,
-                        replace(options, backend=name, budget=budget, skip_unreadable=skip_unreadable),
+                        replace(options, backend=name, skip_unreadable=skip_unreadable),
                         on_step=progress.step,
                         on_count=progress.count,
                         on_note=progress.note,

@@ -9,7 +9,8 @@ from pathlib import Path
 import onnx
 
 from segdino_deploy.bundle import CANARY, Bundle, Content
-from segdino_deploy.engines.build.pipeline import run_canary, working_directory
+from segdino_deploy.engines.build.pipeline import run_canary
+from segdino_deploy.engines.build.staging import working_directory
 from segdino_deploy.engines.precision.typed import TypedResult, make_typed_model
 from segdino_deploy.engines.tensorrt.flavours import FLAVOURS
 from segdino_deploy.engines.tensorrt.refit import refit_engine

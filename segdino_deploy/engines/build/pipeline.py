@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,25 +12,23 @@ from segdino_deploy.bundle import Bundle, Content
 from segdino_deploy.canary import Canary
 from segdino_deploy.engines.build import onnxruntime, openvino, tensorrt
 from segdino_deploy.engines.build.contract import Backend, BuildRequest, BuiltEngine
-from segdino_deploy.engines.calibration.calibrate import CalibrationOptions
-from segdino_deploy.engines.lowering.choose import AS_EXPORTED, AUTO, check_backend
-from segdino_deploy.engines.precision.budget.options import Budget
+from segdino_deploy.engines.build.options import BuildOptions, engine_name
+from segdino_deploy.engines.build.staging import working_directory
+from segdino_deploy.engines.lowering.choose import AS_EXPORTED, check_backend
 from segdino_deploy.engines.precision.budget.record import SearchResult, summary
 from segdino_deploy.engines.precision.typed import TypedResult, int8_result, make_int8_source, make_typed_model
 from segdino_deploy.engines.run import RUNNERS
-from segdino_deploy.engines.tensorrt.options import TensorRtOptions, check_options
-from segdino_deploy.engines.tensorrt.versions import RECEIPT_OPTIONS, options_for_receipt
+from segdino_deploy.engines.tensorrt.options import check_options
 from segdino_deploy.errors import CheckFailed, InputError, MissingComponent
 from segdino_deploy.evidence import check_heads
 from segdino_deploy.export.graph import INPUT
 from segdino_deploy.gpu import has_gpu
-from segdino_deploy.manifest import CanaryRecord, Engine, Manifest, ModelCard, Precision
+from segdino_deploy.manifest import CanaryRecord, Engine, Manifest, ModelCard
 from segdino_deploy.progress import OnStage, OnStep, ignore
 from segdino_deploy.recipes import write_build_recipe
 from segdino_deploy.requirements import has_module
 
 ENGINES = "engines"
-WORKING_PREFIX = ".build-"  # followed by the process id
 
 BACKENDS: dict[str, Backend] = {
     backend.name: backend
@@ -55,43 +49,6 @@ BACKENDS: dict[str, Backend] = {
         ),
     )
 }
-
-
-@dataclass(frozen=True)
-class BuildOptions:
-    """What to build. `backend` None: chosen by `choose_backend`.
-
-    `calibration`: images for int8 (folder, list file or a `calibration.json`), or to find what 16 bits cannot hold.
-    `lowering`: `("auto",)`, `("none",)` or names of `engines.lowering.LOWERINGS`. `fp32_groups`: groups of products
-    that int8 leaves in fp32, exactly these; None: those that need a search. `budget`: finds them instead.
-    """
-
-    precision: Precision
-    backend: str | None = None
-    calibration: Path | None = None
-    lowering: tuple[str, ...] = (AUTO,)
-    inference_precision: str | None = None  # OpenVINO: `f32`, `bf16` or `f16`; None: the fastest one, measured
-    calibration_method: str | None = None  # minmax, percentile, entropy or mse; None: minmax, or that of the cache
-    calibration_images: int | None = None  # at most so many, drawn with `seed`
-    seed: int = 0
-    skip_unreadable: bool = False
-    smoothing: Mapping[str, float] | None = None  # strength by layer, from a recipe; None: searched
-    image_dir: str = "image"  # the images' folder where `calibration` is a data set
-    fp32_groups: tuple[str, ...] | None = None
-    budget: Budget | None = None
-    tensorrt: TensorRtOptions = field(default_factory=TensorRtOptions)
-
-    @property
-    def how_to_calibrate(self) -> CalibrationOptions:
-        return CalibrationOptions(
-            self.calibration,
-            self.calibration_method,
-            self.calibration_images,
-            self.seed,
-            self.skip_unreadable,
-            self.image_dir,
-            self.smoothing,
-        )
 
 
 def choose_backend() -> tuple[str, str]:
@@ -193,22 +150,6 @@ def build_engine(
     return engine
 
 
-def find_built(bundle: Bundle, backend: str, options: BuildOptions) -> Engine | None:
-    """The engine that these options would build, where the bundle has it: same model, same TensorRT options.
-
-    An engine goes when the model that it was built from is made anew, so that one which is there is up to date.
-    """
-    engine = bundle.manifest.engines.get(engine_name(backend, options))
-    same = engine is not None and engine.receipt.get(RECEIPT_OPTIONS, {}) == options_for_receipt(options.tensorrt)
-    return engine if same else None
-
-
-def engine_name(backend: str, options: BuildOptions) -> str:
-    """`<backend>-<precision>`, and the GPUs an engine is built for where they are named: `tensorrt-rtx-fp16-sm89`."""
-    targets = [f"sm{capability.replace('.', '')}" for capability in options.tensorrt.compute_capabilities]
-    return "-".join([backend, options.precision, *targets])
-
-
 @dataclass(frozen=True)
 class _Made:
     """A typed model and how it is to be built."""
@@ -308,28 +249,3 @@ def run_canary(name: str, engine: Engine, file: Path, canary: Canary, card: Mode
     if not record.passed:
         raise CheckFailed(f"{name}: the engine fails its canary ({record.detail}); nothing was replaced")
     return record
-
-
-@contextmanager
-def working_directory(bundle: Path) -> Iterator[Path]:
-    """A folder inside the bundle (so that taking its files over is a rename), removed in the end."""
-    directory = bundle / f"{WORKING_PREFIX}{os.getpid()}"
-    with disk_errors(bundle):
-        for left in bundle.glob(f"{WORKING_PREFIX}*"):
-            if not _is_running(left.name.removeprefix(WORKING_PREFIX)):  # of a build that was killed
-                shutil.rmtree(left, ignore_errors=True)
-        directory.mkdir(exist_ok=True)
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def _is_running(process_id: str) -> bool:
-    try:
-        os.kill(int(process_id), 0)
-    except (ValueError, ProcessLookupError):
-        return False
-    except PermissionError:
-        pass
-    return True

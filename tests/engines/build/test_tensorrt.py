@@ -109,6 +109,11 @@ def test_an_engine_that_is_there_is_found_by_its_options(bundle_copy: Copy) -> N
     assert find_built(bundle, "tensorrt-rtx", wanted) == engine
     assert find_built(bundle, "tensorrt-rtx", options("fp16")) is None
     assert find_built(bundle, "tensorrt-rtx", options("fp32", optimization_level=2)) is None
+    # what would make another model is never there already
+    assert find_built(bundle, "tensorrt-rtx", replace(wanted, lowering=("split-qkv",))) is None
+    assert find_built(bundle, "tensorrt-rtx", replace(wanted, lowering=("none",))) == engine
+    for change in ({"calibration": bundle.path}, {"fp32_groups": ()}, {"smoothing": {}}):
+        assert find_built(bundle, "tensorrt-rtx", replace(wanted, **change)) is None
 
 
 @pytest.mark.skipif(has_gpu(), reason="this machine has an NVIDIA GPU, so that such engines can be built")

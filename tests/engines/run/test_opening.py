@@ -20,12 +20,12 @@ from segdino_deploy.engines.tensorrt import loading
 from segdino_deploy.engines.tensorrt.flavours import FLAVOURS
 from segdino_deploy.engines.tensorrt.loading import load_engine, require_runnable
 from segdino_deploy.engines.tensorrt.tensors import Found, check_tensors
-from segdino_deploy.engines.tensorrt.versions import built_with
 from segdino_deploy.errors import InputError, MissingComponent, SegdinoDeployError
 from segdino_deploy.gpu import Gpu, find_gpu
 from segdino_deploy.manifest import Engine, LoweringRecord
 from tests.engines.run.model import make_card
 from tests.engines.run.tiny_engine import build, define, tensors_of_network
+from tests.engines.tensorrt import helpers
 from tests.typings import stubs
 
 ADA = Gpu("NVIDIA L4", "8.9", "13.0", 1, 24 * 2**30)
@@ -46,15 +46,7 @@ def plan(rtx: Any) -> bytes:  # noqa: ARG001  (skips where it is not installed)
 
 
 def engine_record(version: str, gpu: Gpu | None = None, backend: str = "tensorrt-rtx", **options: Any) -> Engine:
-    flavour = FLAVOURS[backend]
-    return Engine(
-        file=f"engines/{backend}-fp16.{flavour.suffix}",
-        backend=backend,
-        precision="fp16",
-        source="model.fp16.onnx",
-        built_with=built_with(flavour, version, gpu),
-        receipt={"options": options} if options else {},
-    )
+    return helpers.engine_record(backend, version, gpu, **options)
 
 
 @pytest.fixture
@@ -98,7 +90,7 @@ def test_another_version_and_gpu_are_told_with_the_command_that_cures_them(
     bundle: Path, monkeypatch: pytest.MonkeyPatch, rtx: Any
 ) -> None:
     monkeypatch.setattr(loading, "find_gpu", lambda: HOPPER)
-    engine = engine_record("1.2.0.5", compute_capabilities=["8.9"], optimization_level=5)
+    engine = engine_record("1.2.0.5", compute_capabilities=("8.9",), optimization_level=5)
     path = bundle / "engines" / "tensorrt-rtx-fp16.rtx"  # which is not even there: TensorRT is not asked
 
     with pytest.raises(MissingComponent) as caught:

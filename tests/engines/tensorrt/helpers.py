@@ -8,8 +8,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from segdino_deploy.engines.tensorrt.flavours import TensorRtModule
+from segdino_deploy.engines.tensorrt.flavours import FLAVOURS, TensorRtModule
 from segdino_deploy.engines.tensorrt.messages import Messages
+from segdino_deploy.engines.tensorrt.options import TensorRtOptions
+from segdino_deploy.engines.tensorrt.versions import built_with, options_for_receipt
+from segdino_deploy.gpu import Gpu
+from segdino_deploy.manifest import Engine
 
 
 def product_model(elem_type: int = TensorProto.FLOAT, operator: str = "MatMul") -> onnx.ModelProto:
@@ -42,3 +46,17 @@ def small_network(api: TensorRtModule, messages: Messages, elem_type: int = Tens
     builder, network, parser, parsed = parse(api, messages, product_model(elem_type))
     assert parsed
     return builder, network, parser
+
+
+def engine_record(backend: str, version: str, gpu: Gpu | None = None, **options: Any) -> Engine:
+    """The manifest's record of an fp16 engine."""
+    flavour = FLAVOURS[backend]
+    given = options_for_receipt(TensorRtOptions(**options))
+    return Engine(
+        file=f"engines/{backend}-fp16.{flavour.suffix}",
+        backend=backend,
+        precision="fp16",
+        source="model.fp16.onnx",
+        built_with=built_with(flavour, version, gpu),
+        receipt={"options": given} if given else {},
+    )

@@ -8,35 +8,20 @@ from typing import Any
 import pytest
 
 from segdino_deploy.engines.tensorrt.flavours import FLAVOURS
-from segdino_deploy.engines.tensorrt.options import TensorRtOptions
 from segdino_deploy.engines.tensorrt.versions import (
     built_with,
-    options_for_receipt,
     rebuild_command,
     why_it_cannot_run,
 )
 from segdino_deploy.gpu import Gpu
-from segdino_deploy.manifest import Engine
+from tests.engines.tensorrt.helpers import engine_record
 
 ORIN = Gpu("Orin", "8.7", "12.6", 1, 8 * 2**30)
 H200 = Gpu("NVIDIA H200", "9.0", "13.0", 1, 140 * 2**30)
 
 
-def engine(backend: str, version: str, gpu: Gpu | None, **options: Any) -> Engine:
-    flavour = FLAVOURS[backend]
-    given = options_for_receipt(TensorRtOptions(**options))
-    return Engine(
-        file=f"engines/{backend}-fp16.{flavour.suffix}",
-        backend=backend,
-        precision="fp16",
-        source="model.fp16.onnx",
-        built_with=built_with(flavour, version, gpu),
-        receipt={"options": given} if given else {},
-    )
-
-
 def test_another_version_on_another_gpu_is_said_in_words() -> None:
-    said = why_it_cannot_run(engine("tensorrt", "10.3.0.30", ORIN), FLAVOURS["tensorrt"], "11.4.0.106", H200)
+    said = why_it_cannot_run(engine_record("tensorrt", "10.3.0.30", ORIN), FLAVOURS["tensorrt"], "11.4.0.106", H200)
     assert said == "built for TensorRT 10.3.0 on sm_87; this machine has 11.4.0 on sm_90 (NVIDIA H200)"
 
 
@@ -56,15 +41,15 @@ def test_another_version_on_another_gpu_is_said_in_words() -> None:
 def test_which_tensorrt_engines_run_where(
     built: tuple[str, Gpu], options: dict[str, Any], version: str, gpu: Gpu, runs: bool
 ) -> None:
-    said = why_it_cannot_run(engine("tensorrt", *built, **options), FLAVOURS["tensorrt"], version, gpu)
+    said = why_it_cannot_run(engine_record("tensorrt", *built, **options), FLAVOURS["tensorrt"], version, gpu)
     assert (said == "") is runs
 
 
 def test_a_portable_rtx_engine_is_left_to_its_runtime_and_one_for_named_gpus_is_not() -> None:
     flavour = FLAVOURS["tensorrt-rtx"]
     portable, for_ada = (
-        engine("tensorrt-rtx", "1.7.1", None),
-        engine("tensorrt-rtx", "1.7.1", None, compute_capabilities=("8.9", "12.0")),
+        engine_record("tensorrt-rtx", "1.7.1", None),
+        engine_record("tensorrt-rtx", "1.7.1", None, compute_capabilities=("8.9", "12.0")),
     )
 
     assert why_it_cannot_run(portable, flavour, "1.7.1", H200) == ""
@@ -76,11 +61,13 @@ def test_a_portable_rtx_engine_is_left_to_its_runtime_and_one_for_named_gpus_is_
 
 
 def test_the_rebuild_command_has_the_options_that_the_engine_was_built_with() -> None:
-    built = engine("tensorrt", "10.3", ORIN, workspace_mib=64, version_compatible=True, timing_cache=Path("here.cache"))
+    built = engine_record(
+        "tensorrt", "10.3", ORIN, workspace_mib=64, version_compatible=True, timing_cache=Path("here.cache")
+    )
     assert rebuild_command(built, Path("polyp.segdino")) == (
         "segdino-deploy build-engine polyp.segdino --fp16 --backend tensorrt --workspace 64 --version-compatible"
     )
-    for_ada = engine("tensorrt-rtx", "1.7", None, compute_capabilities=("8.9",))
+    for_ada = engine_record("tensorrt-rtx", "1.7", None, compute_capabilities=("8.9",))
     assert rebuild_command(for_ada, Path("p.segdino")).endswith("--fp16 --backend tensorrt-rtx")
 
 

@@ -1,0 +1,38 @@
+"""Where a build puts its files until they are taken over into the bundle."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from segdino_deploy.atomic import disk_errors
+
+WORKING_PREFIX = ".build-"  # followed by the process id
+
+
+@contextmanager
+def working_directory(bundle: Path) -> Iterator[Path]:
+    """A folder inside the bundle (so that taking its files over is a rename), removed in the end."""
+    directory = bundle / f"{WORKING_PREFIX}{os.getpid()}"
+    with disk_errors(bundle):
+        for left in bundle.glob(f"{WORKING_PREFIX}*"):
+            if not _is_running(left.name.removeprefix(WORKING_PREFIX)):  # of a build that was killed
+                shutil.rmtree(left, ignore_errors=True)
+        directory.mkdir(exist_ok=True)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _is_running(process_id: str) -> bool:
+    try:
+        os.kill(int(process_id), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        pass
+    return True
