@@ -66,14 +66,14 @@ def build(request: BuildRequest, name: str) -> BuiltEngine:
         raise MissingComponent(f"{which}: such an engine needs a GPU while it is built; build it on the target device")
     messages = Messages(api)
     model, lowering = lower(request, name, None)
-    if lowering and request.precision != "bf16":  # which ONNX Runtime has no kernels for
-        for record in measure_parity(model, request.precision, request.canary, request.card.thresholds):
-            require(record)
     builder: trt.Builder = api.Builder(messages.logger)
     network: trt.INetworkDefinition = builder.create_network(1 << int(api.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser: trt.OnnxParser = api.OnnxParser(network, messages.logger)
     if not parser.parse(model.SerializeToString()):
         raise parser_failure(parser, flavour, api.__version__)
+    if lowering and request.precision != "bf16":  # which ONNX Runtime has no kernels for
+        for record in measure_parity(model, request.precision, request.canary, request.card.thresholds):
+            require(record)
     layers = layers_of(network)
     require_precisions(layers, weight_products_by_type(model), request.name)
     if options.refittable:

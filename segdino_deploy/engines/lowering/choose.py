@@ -62,13 +62,15 @@ def check_backend(backend: str, names: Sequence[str]) -> None:
 def lower(request: BuildRequest, backend: str, open_model: Open | None) -> tuple[onnx.ModelProto, list[LoweringRecord]]:
     """The request's model as its `lowering` asks, and the record of it.
 
-    `open_model` None: the backend cannot run here, so that nothing can be measured and `auto` changes nothing.
+    `open_model` None: the backend cannot run here, so that nothing can be measured; `auto` then takes only what
+    needs no measurement.
     """
-    if request.lowering == (NONE,) or (request.lowering == (AUTO,) and open_model is None):
+    if request.lowering == (NONE,):
         return request.model, []
     if request.lowering != (AUTO,):
         return apply_lowerings(request.model, backend, request.lowering)
-    assert open_model is not None
+    if open_model is None:
+        return apply_unmeasured(request.model, backend)
     canary = {output_name(head, "logits"): logits for head, logits in request.canary.logits.items()}
     return choose_lowerings(request.model, backend, open_model, canary, EXTRA_ERROR[request.precision], request.on_step)
 
@@ -86,6 +88,13 @@ def apply_lowerings(
         model = lowered
         records.append(LoweringRecord(part=LOWERINGS[name].part, chosen=name, note=LOWERINGS[name].note))
     return model, records
+
+
+def apply_unmeasured(model: onnx.ModelProto, backend: str) -> tuple[onnx.ModelProto, list[LoweringRecord]]:
+    """The model with the spellings that `auto` takes without a measurement, where they find something to rewrite."""
+    entries = [entry for entry in LOWERINGS.values() if entry.is_taken_unmeasured and backend in entry.backends]
+    fitting = [entry.name for entry in entries if entry.rewrite(model) is not None]
+    return apply_lowerings(model, backend, fitting)
 
 
 def choose_lowerings(

@@ -13,6 +13,7 @@ from segdino_deploy import Bundle, build_engine
 from segdino_deploy.canary import Canary
 from segdino_deploy.engines.build import BuildOptions, find_built, tensorrt
 from segdino_deploy.engines.build.contract import BuildRequest
+from segdino_deploy.engines.lowering.tap_norms import tap_norms_as_one
 from segdino_deploy.engines.tensorrt.options import TensorRtOptions
 from segdino_deploy.errors import InputError, MissingComponent, SegdinoDeployError
 from segdino_deploy.gpu import has_gpu
@@ -47,7 +48,8 @@ def test_every_family_builds_in_every_precision_with_a_receipt(
     assert receipt["weight_products"].get(precision, 0) > 0
     name, share = SHARE_IN_PRECISION[precision]
     assert receipt["layer_precisions"][name] > share * receipt["network_layers"]
-    norms = sum(node.op_type == "LayerNormalization" for node in onnx.load(bundle.file("model.onnx")).graph.node)
+    built_from = tap_norms_as_one(onnx.load(bundle.file(engine.source))) or onnx.load(bundle.file(engine.source))
+    norms = sum(node.op_type == "LayerNormalization" for node in built_from.graph.node)
     assert receipt["normalizations"] >= norms > 0  # LayerNormalization stayed one layer
     assert (receipt["dequantize_layers"] > 0) is (precision == "int8")
     assert "tensorrt_rtx" in engine.built_with
@@ -111,7 +113,8 @@ def test_an_engine_that_is_there_is_found_by_its_options(bundle_copy: Copy) -> N
     assert find_built(bundle, "tensorrt-rtx", options("fp32", optimization_level=2)) is None
     # what would make another model is never there already
     assert find_built(bundle, "tensorrt-rtx", replace(wanted, lowering=("split-qkv",))) is None
-    assert find_built(bundle, "tensorrt-rtx", replace(wanted, lowering=("none",))) == engine
+    assert find_built(bundle, "tensorrt-rtx", replace(wanted, lowering=("none",))) is None
+    assert find_built(bundle, "tensorrt-rtx", replace(wanted, lowering=("tap-norms-as-one",))) == engine
     for change in ({"calibration": bundle.path}, {"fp32_groups": ()}, {"smoothing": {}}):
         assert find_built(bundle, "tensorrt-rtx", replace(wanted, **change)) is None
 

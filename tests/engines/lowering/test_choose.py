@@ -87,15 +87,29 @@ def request_for(model: onnx.ModelProto, bundle: Bundle, lowering: tuple[str, ...
 
 
 @pytest.mark.parametrize(
-    ("lowering", "backend"), [(("auto",), None), (("none",), None), (("none",), timed_backend("Softmax"))]
+    ("lowering", "backend", "name"),
+    [
+        (("none",), None, "tensorrt-rtx"),
+        (("none",), timed_backend("Softmax"), "tensorrt-rtx"),
+        (("auto",), None, "cpu"),
+    ],
 )
 def test_nothing_is_respelled_unmeasured_or_unwanted(
-    lowering: tuple[str, ...], backend: choose.Open | None, bundle_copy: Callable[[str], Bundle]
+    lowering: tuple[str, ...], backend: choose.Open | None, name: str, bundle_copy: Callable[[str], Bundle]
 ) -> None:
     bundle = bundle_copy("v1_convt")
     model = onnx.load(bundle.path / "model.onnx")
 
-    assert lower(request_for(model, bundle, lowering), "tensorrt-rtx", backend) == (model, [])
+    assert lower(request_for(model, bundle, lowering), name, backend) == (model, [])
+
+
+def test_without_a_measurement_only_what_is_less_to_do_is_taken(bundle_copy: Callable[[str], Bundle]) -> None:
+    bundle = bundle_copy("v1_convt")
+    model = onnx.load(bundle.path / "model.onnx")
+
+    _, records = lower(request_for(model, bundle, ("auto",)), "tensorrt-rtx", None)
+
+    assert [(record.chosen, record.median_ms) for record in records] == [("tap-norms-as-one", {})]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +138,8 @@ def test_a_name_that_is_not_for_the_backend_or_finds_nothing_is_refused(exported
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 def test_tensorrt_rtx_builds_the_decomposed_attention(precision: str, bundle_copy: Callable[[str], Bundle]) -> None:
-    engine = build_engine(bundle_copy("v1_convt"), BuildOptions(precision, "tensorrt-rtx"))  # type: ignore[arg-type]
+    options = BuildOptions(precision, "tensorrt-rtx", lowering=("none",))  # type: ignore[arg-type]
+    engine = build_engine(bundle_copy("v1_convt"), options)
 
     assert engine.lowering == []
     assert engine.receipt["network_layers"] > 0

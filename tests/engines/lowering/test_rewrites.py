@@ -21,6 +21,7 @@ from segdino_deploy.engines.lowering.attention import (
 )
 from segdino_deploy.engines.lowering.elementwise import final_resize_as_products, gelu_by_erf
 from segdino_deploy.engines.lowering.group_norm import group_norm_as_layer_norm, group_norm_by_moments
+from segdino_deploy.engines.lowering.tap_norms import tap_norms_as_one
 from segdino_deploy.engines.precision.cast import cast_model
 from tests.conftest import GOLDEN_NAMES, read_golden
 
@@ -44,10 +45,22 @@ def test_every_spelling_gives_upstreams_logits(name: str, lowering: str, exporte
         assert lowered is None
         return
     assert lowered is not None
+    onnx.checker.check_model(lowered)
     golden = read_golden(name)
     session = ort.InferenceSession(lowered.SerializeToString(), providers=["CPUExecutionProvider"])
     logits = session.run(["logits"], {"image": golden.image[:1]})[0]
     assert np.abs(logits - golden.logits[:1]).max() < 1e-4
+
+
+@pytest.mark.parametrize("name", ["v1_convt", "v2"])
+def test_taps_are_normalised_at_once(name: str, exported: Exported) -> None:
+    model = onnx.load(exported(name) / "model.onnx")
+
+    lowered = tap_norms_as_one(model)
+
+    assert lowered is not None
+    assert counts(lowered)["LayerNormalization"] == counts(model)["LayerNormalization"] - 3  # four taps
+    assert tap_norms_as_one(lowered) is None
 
 
 def test_attention_operator_takes_the_place_of_both_products(exported: Exported) -> None:
