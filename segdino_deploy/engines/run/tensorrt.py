@@ -6,7 +6,6 @@ import weakref
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +14,13 @@ from segdino_deploy.engines.run.contract import Array, Runner, check_image, run_
 from segdino_deploy.engines.run.device_memory import DeviceMemory, open_device_memory
 from segdino_deploy.engines.tensorrt.interfaces import DeviceArray
 from segdino_deploy.engines.tensorrt.loading import LoadedEngine, load_engine, require_runnable
+from segdino_deploy.engines.tensorrt.opening import open_session
 from segdino_deploy.engines.tensorrt.pool import Pool
 from segdino_deploy.engines.tensorrt.runtime_cache import RuntimeCache, cache_file
-from segdino_deploy.engines.tensorrt.session import Session, new_context
+from segdino_deploy.engines.tensorrt.session import Session
 from segdino_deploy.errors import InputError, SegdinoDeployError, one_line
 from segdino_deploy.export.graph import INPUT
 from segdino_deploy.manifest import BatchRange, Engine, ModelCard
-
-if TYPE_CHECKING:
-    import tensorrt as trt
 
 
 class TensorRtRunner(Runner):
@@ -70,13 +67,7 @@ class TensorRtRunner(Runner):
 
     def _open_session(self, loaded: LoadedEngine, cache: RuntimeCache | None, stack: ExitStack) -> Session:
         what = f"cannot run the {self.precision} engine"
-        session = Session(
-            self.memory,
-            lambda: _new_context(loaded, cache),
-            self.card,
-            lambda: loaded.failure(what),
-            captures_itself=cache is not None,
-        )
+        session = open_session(loaded, cache, self.memory, self.card, what)
         stack.callback(session.close)
         return session
 
@@ -121,11 +112,6 @@ class TensorRtRunner(Runner):
     def close(self) -> None:
         """Waits for running calls, then releases contexts, engine and memory. May be called again, from any thread."""
         self._release()
-
-
-def _new_context(loaded: LoadedEngine, cache: RuntimeCache | None) -> trt.IExecutionContext | None:
-    assert loaded.engine is not None
-    return new_context(loaded.engine) if cache is None else cache.context(loaded.engine, loaded.api)
 
 
 def _inside(memory: DeviceMemory, release: Callable[[], None]) -> None:

@@ -43,9 +43,7 @@ class LoadedEngine:
 
     def failure(self, what: str) -> SegdinoDeployError:
         """The error to raise after TensorRT has refused something; what it said is forgotten then."""
-        error = self.messages.failure(what, self.flavour, self.api.__version__)
-        self.messages.errors.clear()
-        return error
+        return self.messages.failure(what, self.flavour, self.api.__version__)
 
     def close(self) -> None:
         """May be called again."""
@@ -81,7 +79,7 @@ def load_engine(card: ModelCard, engine: Engine, path: Path) -> LoadedEngine:
     reasons = _reasons(runtime, data, api) if flavour.compiles_on_device else []
     if "MALFORMED_ENGINE" in reasons:
         raise InputError(f"{path}: {REASONS['MALFORMED_ENGINE']}; copy the bundle again, or {_cure(engine, path)}")
-    messages.errors.clear()  # of the question; what the answer is comes now
+    messages.listen()  # not to what was said to the question: what the answer is comes now
     deserialized = runtime.deserialize_cuda_engine(data)
     if deserialized is None:
         error = loaded.failure(f"cannot open {path}")

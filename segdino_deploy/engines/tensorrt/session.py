@@ -40,13 +40,15 @@ class Session:
         failure: Failure,
         *,
         captures_itself: bool,
+        listen: Callable[[], None] = lambda: None,
     ) -> None:
         """Takes a context and the buffers for the largest batch. SegdinoDeployError where there is no memory for them;
-        nothing is kept then.
+        nothing is kept then. `listen` is called before TensorRT is, for whatever `failure` tells then.
         """
         self._memory = memory
         self._card = card
         self._failure = failure
+        self._listen = listen
         self._captures_itself = captures_itself
         self._can_capture = memory.can_capture and not captures_itself
         self._input = input_tensor(card)
@@ -146,6 +148,7 @@ class Session:
 
     def _enqueue(self, batch: int, address: int) -> None:
         """Puts the engine's work on the stream: as a graph from the second time on that shape and address are these."""
+        self._listen()
         if batch != self._batch:
             self._drop_graphs()  # what a context keeps for a shape is in its graphs, and changes with the shape
             set_batch(self._context, self._input.shape_of(batch), self._failure)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ class Loaded:
 
     flavour = FLAVOURS["tensorrt"]
     api = None
+    messages = SimpleNamespace(listen=lambda: None)
 
     def __init__(self, engine: SimulatedEngine) -> None:
         self.engine: SimulatedEngine | None = engine

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from segdino_deploy.engines.tensorrt.session import Session
 from segdino_deploy.engines.tensorrt.tensors import input_tensor, output_tensors
 from segdino_deploy.errors import SegdinoDeployError
 from tests.engines.run.model import assert_answers, make_card, make_images
-from tests.engines.run.simulation import SimulatedGpu, context_of, open_session, refused
+from tests.engines.run.simulation import SimulatedContext, SimulatedGpu, context_of, open_session, refused
 
 
 def test_buffers_hold_the_largest_batch() -> None:
@@ -106,6 +108,24 @@ def test_tensorrt_rtx_captures_by_itself() -> None:
         session.run(make_images(card, 1))
 
     assert "capture" not in gpu.log
+
+
+def test_what_was_said_before_a_run_is_not_the_reason_of_its_failure() -> None:
+    card = make_card()
+    gpu = SimulatedGpu()
+    said = ["what another engine has said"]
+
+    class Context(SimulatedContext):
+        def execute_async_v3(self, stream_handle: int) -> bool:
+            said.append("out of memory")
+            return stream_handle == 0
+
+    create: Any = lambda: Context(gpu, card)  # noqa: E731
+    failure = lambda: SegdinoDeployError(said[0])  # noqa: E731
+    session = Session(gpu, create, card, failure, captures_itself=False, listen=said.clear)
+
+    with pytest.raises(SegdinoDeployError, match=r"^out of memory$"):
+        session.run(make_images(card, 1))
 
 
 @pytest.mark.parametrize("bad", [0, 1, 2])

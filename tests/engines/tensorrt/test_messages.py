@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import _thread
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from segdino_deploy.engines.tensorrt.flavours import FLAVOURS, TensorRtModule
@@ -10,6 +15,7 @@ from tests.engines.tensorrt.helpers import parse, product_model, small_network
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
 FLAVOUR = FLAVOURS["tensorrt-rtx"]
+PATIENCE = 20.0  # seconds
 
 
 @pytest.fixture(scope="module")
@@ -61,18 +67,72 @@ def test_a_failure_without_a_message_says_so(api: TensorRtModule) -> None:
     assert str(Messages(api).failure("cannot open it", FLAVOUR, "1.7")).endswith("cannot open it: it gives no reason")
 
 
-def test_messages_go_to_the_newest_of_several_that_live(api: TensorRtModule) -> None:
-    # one logger per process: without it, the second builder's errors would be kept for the first one
-    first = Messages(api)
-    _builder, _network, _keep = small_network(api, first)
-    second = Messages(api)
-    builder, network, _keep_too = small_network(api, second)
+def fail_to_build(api: TensorRtModule, messages: Messages) -> str:
+    """A build that TensorRT refuses, and the error that is made of it."""
+    builder, network, _keep = small_network(api, messages)
     config = builder.create_builder_config()
     config.set_memory_pool_limit(api.MemoryPoolType.WORKSPACE, 1)
     assert builder.build_serialized_network(network, config) is None
+    return str(messages.failure("cannot build the engine", FLAVOUR, "1.7"))
 
-    assert second.errors and not first.errors
+
+def test_a_failure_is_told_where_it_happened_whoever_came_later(api: TensorRtModule) -> None:
+    first = Messages(api)
+    second = Messages(api)  # which is newer, and has nothing to do with it
+
+    said = fail_to_build(api, first)
+
+    assert "within workspace limit" in said
     assert not any("logger" in message for message in second.warnings)
-    del second
-    first.logger.log(api.ILogger.Severity.ERROR, "for the first again")
-    assert first.errors == ["for the first again"]
+
+
+def test_a_failure_is_never_taken_for_another_threads(api: TensorRtModule) -> None:
+    messages = Messages(api)
+    error = api.ILogger.Severity.ERROR
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(messages.logger.log, error, "of the other caller").result(PATIENCE)
+        assert str(messages.failure("cannot run", FLAVOUR, "1.7")).endswith("cannot run: it gives no reason")
+        messages.logger.log(error, "mine")
+        theirs = thread.submit(messages.failure, "cannot run", FLAVOUR, "1.7").result(PATIENCE)
+
+    assert str(theirs).endswith(": of the other caller")
+    assert str(messages.failure("cannot run", FLAVOUR, "1.7")).endswith(": mine")
+
+
+def test_what_threads_of_tensorrts_own_say_belongs_to_who_waits_for_them(api: TensorRtModule) -> None:
+    messages = Messages(api)
+    error = api.ILogger.Severity.ERROR
+    outside_threading(lambda: messages.logger.log(error, "in a worker"))
+    assert str(messages.failure("cannot build", FLAVOUR, "1.7")).endswith(": in a worker")
+
+    outside_threading(lambda: messages.logger.log(error, "in a worker"))
+    messages.logger.log(error, "in the calling thread")
+    assert messages.errors == ["in the calling thread", "in a worker"]
+
+
+def outside_threading(call: Callable[[], object]) -> None:
+    """On a thread that the module `threading` has not started, as those of a C++ library are."""
+    done = threading.Lock()
+    done.acquire()
+
+    def run() -> None:
+        try:
+            call()
+        finally:
+            done.release()
+
+    _thread.start_new_thread(run, ())
+    assert done.acquire(timeout=PATIENCE)
+
+
+def test_what_was_said_before_is_not_the_reason_of_a_later_failure(api: TensorRtModule) -> None:
+    messages = Messages(api)
+    error = api.ILogger.Severity.ERROR
+    messages.logger.log(error, "of a question that was answered")
+    messages.listen()
+    messages.logger.log(error, "broken")
+
+    assert str(messages.failure("cannot run", FLAVOUR, "1.7")).endswith(": broken")
+    assert str(messages.failure("cannot run", FLAVOUR, "1.7")).endswith(": it gives no reason")
+    assert Messages(api).errors == []

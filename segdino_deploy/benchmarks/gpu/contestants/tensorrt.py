@@ -15,9 +15,10 @@ from segdino_deploy.benchmarks.gpu.contestants.timed_memory import TimedMemory
 from segdino_deploy.benchmarks.gpu.device import Device
 from segdino_deploy.engines.run.device_memory import DeviceMemory
 from segdino_deploy.engines.tensorrt.interfaces import DeviceArray
-from segdino_deploy.engines.tensorrt.loading import LoadedEngine, load_engine, require_runnable
+from segdino_deploy.engines.tensorrt.loading import load_engine, require_runnable
+from segdino_deploy.engines.tensorrt.opening import open_session
 from segdino_deploy.engines.tensorrt.runtime_cache import RuntimeCache
-from segdino_deploy.engines.tensorrt.session import Failure, Session, new_context
+from segdino_deploy.engines.tensorrt.session import Session
 from segdino_deploy.errors import MissingComponent
 from segdino_deploy.manifest import Engine, ModelCard
 
@@ -110,22 +111,12 @@ def open_engine(
         if loaded.flavour.compiles_on_device:
             cache = RuntimeCache(None)  # what was compiled before counts for nobody
             stack.callback(cache.close)
-        session = open_session(loaded, cache, memory, card)
+        session = open_session(loaded, cache, memory, card, "cannot run the engine")
         stack.callback(session.close)
         image = ImageOnGpu(memory, image_nhwc)
         stack.callback(image.close)
         size_mib = path.stat().st_size / 2**20
         return SessionContestant(session, image, memory, device.clock, stack.pop_all(), size_mib)
-
-
-def open_session(loaded: LoadedEngine, cache: RuntimeCache | None, memory: DeviceMemory, card: ModelCard) -> Session:
-    failure: Failure = lambda: loaded.failure("cannot run the engine")  # noqa: E731
-
-    def create() -> Any:
-        assert loaded.engine is not None
-        return new_context(loaded.engine) if cache is None else cache.context(loaded.engine, loaded.api)
-
-    return Session(memory, create, card, failure, captures_itself=cache is not None)
 
 
 def read_back(memory: DeviceMemory, array: DeviceArray) -> NDArray[Any]:

@@ -1,0 +1,37 @@
+"""A session of a loaded engine: what the runner and the benchmark run it with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from segdino_deploy.engines.run.device_memory import DeviceMemory
+from segdino_deploy.engines.tensorrt.loading import LoadedEngine
+from segdino_deploy.engines.tensorrt.runtime_cache import RuntimeCache
+from segdino_deploy.engines.tensorrt.session import Session, new_context
+from segdino_deploy.manifest import ModelCard
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+
+
+def open_session(
+    loaded: LoadedEngine, cache: RuntimeCache | None, memory: DeviceMemory, card: ModelCard, what: str
+) -> Session:
+    """One of any number. `cache`: of the products that compile where they run, which capture graphs by themselves.
+
+    `what`: could not be done, for errors. SegdinoDeployError where there is no memory for it.
+    """
+
+    def create() -> trt.IExecutionContext | None:
+        assert loaded.engine is not None
+        loaded.messages.listen()
+        return new_context(loaded.engine) if cache is None else cache.context(loaded.engine, loaded.api)
+
+    return Session(
+        memory,
+        create,
+        card,
+        lambda: loaded.failure(what),
+        captures_itself=cache is not None,
+        listen=loaded.messages.listen,
+    )
