@@ -14,7 +14,7 @@ from segdino_deploy.engines.lowering.choose import lower
 from segdino_deploy.engines.tensorrt.flavours import FLAVOURS, TensorRtModule
 from segdino_deploy.engines.tensorrt.messages import Messages, parser_failure
 from segdino_deploy.engines.tensorrt.options import TensorRtOptions
-from segdino_deploy.engines.tensorrt.progress import STEPS, make_monitor
+from segdino_deploy.engines.tensorrt.progress import STEPS, monitored
 from segdino_deploy.engines.tensorrt.receipt import (
     inspected_receipt,
     layers_of,
@@ -80,10 +80,12 @@ def build(request: BuildRequest, name: str) -> BuiltEngine:
         for weight in head_weights(model):
             network.mark_weights_refittable(weight)
     config = _configure(builder, api, request.card, options)
-    config.progress_monitor = make_monitor(api, BUILDING, request.on_count)
     _read_timing_cache(config, options)
     path = request.directory / f"{request.name}.{flavour.suffix}"
-    if not _serialize(builder, network, config, path):
+    messages.listen()
+    with monitored(api, BUILDING, request.on_count) as config.progress_monitor:
+        is_built = _serialize(builder, network, config, path)
+    if not is_built:
         raise messages.failure("cannot build the engine", flavour, api.__version__)
     request.on_count(BUILDING, STEPS, STEPS)
     _write_timing_cache(config, options)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from segdino_deploy.engines.tensorrt.flavours import TensorRtModule
@@ -49,23 +52,42 @@ class Phases:
 STEPS = 100
 
 
-def make_monitor(api: TensorRtModule, stage: str, on_count: OnStage) -> trt.IProgressMonitor:
-    """A monitor that reports `stage` in hundredths."""
-    phases = Phases()
+@contextmanager
+def monitored(api: TensorRtModule, stage: str, on_count: OnStage) -> Iterator[trt.IProgressMonitor]:
+    """A monitor that reports `stage` in hundredths, for one build inside the block.
+
+    An exception out of `on_count` (or Ctrl-C there) cannot pass through TensorRT: it cancels the build, and is raised
+    at the end of the block. TensorRT may call from several threads: `on_count` is called by one at a time.
+    """
+    phases, lock, kept = Phases(), threading.RLock(), list[BaseException]()
+
+    @contextmanager
+    def guarded() -> Iterator[None]:
+        with lock:
+            try:
+                yield
+            except BaseException as error:
+                kept.append(error)
 
     class Monitor(api.IProgressMonitor):  # type: ignore[name-defined, misc]
         def __init__(self) -> None:
             api.IProgressMonitor.__init__(self)
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-            phases.start(phase_name, parent_phase, num_steps)
+            with guarded():
+                phases.start(phase_name, parent_phase, num_steps)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            phases.step(phase_name, step)
-            on_count(stage, min(STEPS - 1, int(STEPS * phases.share)), STEPS)
-            return True  # go on
+            with guarded():
+                phases.step(phase_name, step)
+                if not kept:
+                    on_count(stage, min(STEPS - 1, int(STEPS * phases.share)), STEPS)
+            return not kept  # whether to go on
 
         def phase_finish(self, phase_name: str) -> None:
-            phases.finish(phase_name)
+            with guarded():
+                phases.finish(phase_name)
 
-    return Monitor()
+    yield Monitor()
+    if kept:
+        raise kept[0]

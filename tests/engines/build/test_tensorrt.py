@@ -79,6 +79,20 @@ def test_the_build_counts_its_progress(bundle_copy: Copy) -> None:
     assert done[-1] == counts[-1][2]
 
 
+def test_an_interrupted_build_leaves_the_bundle_as_it_was(bundle_copy: Copy) -> None:
+    bundle = bundle_copy()
+
+    def interrupt(stage: str, done: int, _total: int) -> None:
+        if stage == tensorrt.BUILDING and done > 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_engine(bundle, options("fp32"), on_count=interrupt)
+
+    assert Bundle.open(bundle.path).manifest == bundle.manifest
+    assert [entry.name for entry in bundle.path.iterdir() if entry.name.startswith(".build")] == []
+
+
 def test_an_engine_for_named_gpus_stands_beside_the_portable_one(bundle_copy: Copy) -> None:
     bundle = bundle_copy()
     portable = build_engine(bundle, options("fp16"))
