@@ -11,6 +11,7 @@ import onnx
 from segdino_deploy.bundle import CANARY, Bundle, Content
 from segdino_deploy.engines.build.pipeline import run_canary
 from segdino_deploy.engines.build.staging import working_directory
+from segdino_deploy.engines.lowering import respell
 from segdino_deploy.engines.precision.typed import TypedResult, make_typed_model
 from segdino_deploy.engines.tensorrt.flavours import FLAVOURS
 from segdino_deploy.engines.tensorrt.refit import refit_engine
@@ -113,8 +114,11 @@ def _exchanged(bundle: Bundle, engine: Engine, model: onnx.ModelProto, gpu: Gpu)
     said = why_it_cannot_run(engine, flavour, flavour.load().__version__, gpu)
     if said:
         raise MissingComponent(f"{engine.file}: {said}")
-    names = changed_weights(load_onnx(bundle.file(engine.source)), model)
-    return refit_engine(flavour, bundle.file(engine.file).read_bytes(), model, names)
+    chosen = [record.chosen for record in engine.lowering]  # weights have the names of the model as it was built
+    old, new = (respell(found, chosen) for found in (load_onnx(bundle.file(engine.source)), model))
+    names = changed_weights(old, new)
+    options = engine.receipt.get(RECEIPT_OPTIONS, {})
+    return refit_engine(flavour, bundle.file(engine.file).read_bytes(), new, names, options)
 
 
 def _fp32(bundle: Bundle) -> onnx.ModelProto:

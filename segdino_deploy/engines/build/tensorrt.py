@@ -21,6 +21,7 @@ from segdino_deploy.engines.tensorrt.receipt import (
     network_receipt,
     require_precisions,
 )
+from segdino_deploy.engines.tensorrt.runtime import open_runtime
 from segdino_deploy.engines.tensorrt.versions import RECEIPT_OPTIONS, built_with, options_for_receipt
 from segdino_deploy.engines.tensorrt.weights import head_weights
 from segdino_deploy.errors import InputError, MissingComponent, one_line
@@ -89,10 +90,10 @@ def build(request: BuildRequest, name: str) -> BuiltEngine:
         raise messages.failure("cannot build the engine", flavour, api.__version__)
     request.on_count(BUILDING, STEPS, STEPS)
     _write_timing_cache(config, options)
+    given = options_for_receipt(options)
     receipt = network_receipt(layers) | {"warnings": messages.for_receipt}
     if gpu is not None:
-        receipt |= _read_back(path, api, messages)
-    given = options_for_receipt(options)
+        receipt |= _read_back(path, api, messages, given)
     return BuiltEngine(
         path,
         built_with=built_with(flavour, api.__version__, gpu),
@@ -169,9 +170,9 @@ def _serialize(builder: trt.Builder, network: trt.INetworkDefinition, config: tr
     return True
 
 
-def _read_back(path: Path, api: TensorRtModule, messages: Messages) -> dict[str, Any]:
+def _read_back(path: Path, api: TensorRtModule, messages: Messages, options: dict[str, object]) -> dict[str, Any]:
     """What the engine itself computes in; nothing where this GPU is not the one that it was built for."""
-    runtime: trt.Runtime = api.Runtime(messages.logger)
+    runtime = open_runtime(api, messages, options)
     engine: trt.ICudaEngine | None = runtime.deserialize_cuda_engine(path.read_bytes())
     if engine is None:
         return {}

@@ -3,7 +3,7 @@
 A new spelling is one function (model to rewritten copy, or None where it does not apply) and one line in `LOWERINGS`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import onnx
@@ -51,4 +51,13 @@ LOWERINGS: dict[str, Lowering] = {
     )
 }
 
-__all__ = ["LOWERINGS", "Lowering"]
+
+def respell(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:
+    """The model with the spellings that a former build chose, in that order; the same one where there are none."""
+    for name in names:
+        lowered = LOWERINGS[name].rewrite(model) if name in LOWERINGS else None
+        model = model if lowered is None else lowered
+    return model
+
+
+__all__ = ["LOWERINGS", "Lowering", "respell"]

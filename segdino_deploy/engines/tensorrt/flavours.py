@@ -33,6 +33,7 @@ class TensorRtModule(Protocol):
     ProfilingVerbosity: type[trt.ProfilingVerbosity]
     Refitter: type[trt.Refitter]
     Runtime: type[trt.Runtime]
+    SerializationFlag: type[trt.SerializationFlag]
     TensorIOMode: type[trt.TensorIOMode]
     Weights: type[trt.Weights]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from segdino_deploy.bundle import is_bundle
 from segdino_deploy.engines.tensorrt.flavours import FLAVOURS, Flavour, TensorRtModule
 from segdino_deploy.engines.tensorrt.messages import Messages
+from segdino_deploy.engines.tensorrt.runtime import open_runtime
 from segdino_deploy.engines.tensorrt.tensors import check_tensors, tensors_of
 from segdino_deploy.engines.tensorrt.versions import RECEIPT_OPTIONS, rebuild_command, why_it_cannot_run
 from segdino_deploy.errors import InputError, MissingComponent, SegdinoDeployError
@@ -72,9 +73,8 @@ def load_engine(card: ModelCard, engine: Engine, path: Path) -> LoadedEngine:
     api = flavour.load()
     options = engine.receipt.get(RECEIPT_OPTIONS, {})
     messages = Messages(api)
-    runtime = api.Runtime(messages.logger)
+    runtime = open_runtime(api, messages, options)
     loaded = LoadedEngine(api, flavour, messages, runtime, None)
-    _prepare(runtime, options)
     data = _read(path)
     reasons = _reasons(runtime, data, api) if flavour.compiles_on_device else []
     if "MALFORMED_ENGINE" in reasons:
@@ -95,13 +95,6 @@ def load_engine(card: ModelCard, engine: Engine, path: Path) -> LoadedEngine:
     if options.get("strip_weights"):
         _bring_weights(loaded, deserialized, engine, path)
     return loaded
-
-
-def _prepare(runtime: trt.Runtime, options: dict[str, Any]) -> None:
-    if options.get("version_compatible"):
-        runtime.engine_host_code_allowed = True  # such an engine brings its own runtime along
-    if options.get("dla_core") is not None:
-        runtime.DLA_core = int(options["dla_core"])
 
 
 def _read(path: Path) -> mmap.mmap:
@@ -151,17 +144,11 @@ def _source(engine: Engine, path: Path) -> Path:
 
 def _spelled(source: Path, engine: Engine) -> bytes:
     """The model as the engine was built from it: weights are found by the names that they have there."""
-    from segdino_deploy.engines.lowering import LOWERINGS
+    from segdino_deploy.engines.lowering import LOWERINGS, respell
     from segdino_deploy.export.graph import load_onnx
 
     names = [record.chosen for record in engine.lowering if record.chosen in LOWERINGS]
-    if not names:
-        return source.read_bytes()
-    model = load_onnx(source)
-    for name in names:
-        lowered = LOWERINGS[name].rewrite(model)
-        model = model if lowered is None else lowered
-    return bytes(model.SerializeToString())
+    return bytes(respell(load_onnx(source), names).SerializeToString()) if names else source.read_bytes()
 
 
 def _cure(engine: Engine, path: Path) -> str:

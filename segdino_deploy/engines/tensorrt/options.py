@@ -46,7 +46,7 @@ class TensorRtOptions:
     low_memory: bool = False
 
     def __post_init__(self) -> None:
-        """InputError for a value out of its range."""
+        """InputError for a value out of its range, and for two options that exclude each other."""
         lowest = {"workspace_mib": 1, "aux_streams": 0, "dla_core": 0, "optimization_level": 0}
         for name, low in lowest.items():
             value = getattr(self, name)
@@ -57,6 +57,11 @@ class TensorRtOptions:
         if self.hardware_compatible not in (None, *HARDWARE_LEVELS):
             levels = " or ".join(HARDWARE_LEVELS)
             raise InputError(f"{option_of('hardware_compatible')}: {self.hardware_compatible!r} is not {levels}")
+        if self.refittable and self.strip_weights:
+            raise InputError(
+                f"{option_of('refittable')}: leave it out beside {option_of('strip_weights')}: an engine without "
+                "weights takes all of them from the bundle's ONNX file, so that there are none in it to exchange"
+            )
         for capability in self.compute_capabilities:
             if not re.fullmatch(r"\d{1,2}\.\d", capability):
                 raise InputError(f"{option_of('compute_capabilities')}: {capability!r} is none; such as 8.9")

@@ -29,6 +29,11 @@ def test_a_value_out_of_range_is_refused_by_name(values: dict[str, Any], said: s
     assert str(caught.value) == said
 
 
+def test_an_engine_without_weights_is_not_one_whose_weights_can_be_exchanged() -> None:
+    with pytest.raises(InputError, match="--refittable: leave it out beside --strip-weights: an engine without"):
+        TensorRtOptions(refittable=True, strip_weights=True)
+
+
 @pytest.mark.parametrize(
     ("values", "backend", "said"),
     [
