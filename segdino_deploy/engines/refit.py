@@ -10,7 +10,7 @@ import onnx
 
 from segdino_deploy.bundle import CANARY, Bundle, Content
 from segdino_deploy.engines.build.pipeline import run_canary
-from segdino_deploy.engines.build.staging import working_directory
+from segdino_deploy.engines.build.staging import unless_exported_anew, working_directory
 from segdino_deploy.engines.lowering import respell
 from segdino_deploy.engines.precision.typed import TypedResult, make_typed_model
 from segdino_deploy.engines.tensorrt.flavours import FLAVOURS
@@ -45,7 +45,8 @@ def refit_bundle(
     """Exports the new checkpoint beside the old one, and exchanges what differs in every refittable engine.
 
     `checkpoints`: one for each head, `{"": path}` for a model with one. Raises InputError (nothing to refit, another
-    backbone, another graph), MissingComponent (no GPU), CheckFailed (canary); the bundle then stays as it was.
+    backbone, another graph, a bundle that somebody changes meanwhile), MissingComponent (no GPU), CheckFailed
+    (canary); the bundle then stays as it was.
     """
     manifest = bundle.manifest
     engines = {name: engine for name, engine in manifest.engines.items() if is_refittable(engine)}
@@ -65,7 +66,9 @@ def refit_bundle(
         typed: dict[str, TypedResult] = {}
         updated: dict[str, Engine] = {}
         for name, engine in engines.items():
-            result = typed.setdefault(engine.precision, make_typed_model(new, engine.precision, engine.backend))
+            if engine.precision not in typed:
+                typed[engine.precision] = make_typed_model(new, engine.precision, engine.backend)
+            result = typed[engine.precision]
             on_step(f"exchanging the weights of {name}")
             path = directory / Path(engine.file).name
             path.write_bytes(_exchanged(bundle, engine, result.model, gpu))
@@ -74,6 +77,11 @@ def refit_bundle(
             files |= {engine.file: path, **result.files}
 
         def change(found: Manifest) -> Manifest:
+            again = "weights were exchanged; run refit again"
+            late = [name for name in found.engines if found.engines[name] != manifest.engines.get(name)]
+            if late:
+                raise InputError(f"{bundle.path}: {', '.join(late)} was built while {again}")
+            found = unless_exported_anew(found, manifest, bundle.path, again)
             onnx_files = {"fp32": new.manifest.onnx["fp32"], **{r.key: r.record for r in typed.values()}}
             used = {CANARY, *(e.file for e in updated.values()), *(m.file for m in onnx_files.values())}
             kept = {name: record for name, record in found.files.items() if name in used}
@@ -116,7 +124,14 @@ def _exchanged(bundle: Bundle, engine: Engine, model: onnx.ModelProto, gpu: Gpu)
         raise MissingComponent(f"{engine.file}: {said}")
     chosen = [record.chosen for record in engine.lowering]  # weights have the names of the model as it was built
     old, new = (respell(found, chosen) for found in (load_onnx(bundle.file(engine.source)), model))
-    names = changed_weights(old, new)
+    try:
+        names = changed_weights(old, new)
+    except InputError as error:  # the fp32 models are the same graph, so that it is the types that differ
+        seen = next(model.checked_on for model in bundle.manifest.onnx.values() if model.file == engine.source)
+        raise InputError(
+            f"{engine.file}: its {engine.precision} model was made with {seen}, which kept other parts in fp32 than "
+            "the canary alone: build it again with --calibration"
+        ) from error
     options = engine.receipt.get(RECEIPT_OPTIONS, {})
     return refit_engine(flavour, bundle.file(engine.file).read_bytes(), new, names, options)
 

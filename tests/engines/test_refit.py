@@ -9,16 +9,23 @@ import pytest
 import torch
 
 from segdino_deploy import Bundle, build_engine, export_model
+from segdino_deploy.engines import refit as refit_module
 from segdino_deploy.engines.build import BuildOptions
+from segdino_deploy.engines.lowering import respell
+from segdino_deploy.engines.precision.cast import cast_model
+from segdino_deploy.engines.precision.typed import TypedResult, make_typed_model
 from segdino_deploy.engines.refit import refit_bundle, sources_and_options
+from segdino_deploy.engines.tensorrt.flavours import Flavour
 from segdino_deploy.engines.tensorrt.weights import changed_weights, head_weights
 from segdino_deploy.errors import InputError, MissingComponent
 from segdino_deploy.export.graph import load_onnx
 from segdino_deploy.export.options import ExportOptions
-from segdino_deploy.gpu import has_gpu
-from segdino_deploy.manifest import Manifest
+from segdino_deploy.gpu import Gpu, has_gpu
+from segdino_deploy.manifest import CanaryRecord, Manifest, Precision
 from segdino_deploy.model.checkpoint import read_checkpoint
 from tests.conftest import GOLDEN, read_golden
+from tests.engines.tensorrt import refitting
+from tests.engines.tensorrt.refitting import engine_of, is_refittable, weights_in
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
 Copy = Callable[..., Bundle]
@@ -47,6 +54,125 @@ def refittable(bundle: Bundle) -> Bundle:
 
     bundle.update({}, change)
     return bundle
+
+
+class Refitting:
+    """A bundle with two engines that a TensorRT in host memory can refit, and one of another backend.
+
+    `meanwhile` is called while the canary would run.
+    """
+
+    def __init__(self, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.bundle = refittable(bundle)
+        engine = self.bundle.manifest.engines["tensorrt-rtx-fp16"]
+        self.lowering = [record.chosen for record in engine.lowering]
+        before = respell(load_onnx(bundle.file(engine.source)), self.lowering)
+        data = engine_of(before, head_weights(before))
+        second = engine.model_copy(update={"file": "engines/tensorrt-rtx-fp16-sm89.rtx"})
+        other = engine.model_copy(
+            update={"file": "engines/other.onnx", "backend": "onnxruntime", "precision": "fp32", "source": "model.onnx"}
+        )
+        engines = {"tensorrt-rtx-fp16": engine, "tensorrt-rtx-fp16-sm89": second, "onnxruntime-fp32": other}
+        self.bundle.update(
+            {engine.file: data, second.file: data, other.file: b"old weights"},
+            lambda manifest: manifest.model_copy(update={"engines": engines}),
+        )
+        self.meanwhile: Callable[[], None] = lambda: None
+        self.models_made: list[str] = []
+        gpu = Gpu("NVIDIA L4", "8.9", "13.0", 1, 24 * 2**30)
+        monkeypatch.setattr(refitting.API, "__version__", engine.built_with["tensorrt_rtx"])
+        monkeypatch.setattr(Flavour, "load", lambda _: refitting.API)
+        monkeypatch.setattr(refit_module, "find_gpu", lambda: gpu)
+        monkeypatch.setattr(refit_module, "run_canary", self.run_canary)
+        monkeypatch.setattr(refit_module, "make_typed_model", self.make_typed_model)
+
+    def run_canary(self, name: str, *_: object) -> CanaryRecord:
+        self.meanwhile()
+        return CanaryRecord(passed=True, mask_agreement=1, worst_margin=0, detail=name)
+
+    def make_typed_model(self, bundle: Bundle, precision: Precision, backend: str) -> TypedResult:
+        self.models_made.append(precision)
+        return make_typed_model(bundle, precision, backend)
+
+
+@pytest.fixture
+def refitting_bundle(bundle_copy: Copy, monkeypatch: pytest.MonkeyPatch) -> Refitting:
+    return Refitting(bundle_copy("v1_convt"), monkeypatch)
+
+
+def test_every_refittable_engine_gets_the_new_weights_and_the_others_go(
+    refitting_bundle: Refitting, tmp_path: Path
+) -> None:
+    bundle = refitting_bundle.bundle
+
+    done = refit_bundle(bundle, {"": retrained("v1_convt", tmp_path / "new.pth")})
+
+    assert (done.engines, done.removed) == (["tensorrt-rtx-fp16", "tensorrt-rtx-fp16-sm89"], ["onnxruntime-fp32"])
+    assert refitting_bundle.models_made == ["fp16"]  # once for both
+    reopened = Bundle.open(bundle.path)
+    assert list(reopened.manifest.engines) == done.engines
+    assert all(engine.canary is not None for engine in reopened.manifest.engines.values())
+    new = respell(load_onnx(reopened.file("model.fp16.onnx")), refitting_bundle.lowering)
+    constants = {tensor.name: tensor.raw_data for tensor in new.graph.initializer}
+    for engine in reopened.manifest.engines.values():
+        data = reopened.file(engine.file).read_bytes()
+        assert weights_in(data) == {name: constants[name] for name in head_weights(new)}
+        assert is_refittable(data)
+    assert not reopened.file("engines/other.onnx").exists()
+
+
+def test_an_engine_that_was_built_meanwhile_is_not_thrown_away(refitting_bundle: Refitting, tmp_path: Path) -> None:
+    bundle = refitting_bundle.bundle
+
+    def build_another() -> None:
+        opened = Bundle.open(bundle.path)
+        late = opened.manifest.engines["onnxruntime-fp32"].model_copy(update={"file": "engines/late.onnx"})
+        opened.update(
+            {late.file: b"late"},
+            lambda found: found.model_copy(update={"engines": {**found.engines, "onnxruntime-fp16": late}}),
+        )
+
+    refitting_bundle.meanwhile = build_another
+    with pytest.raises(InputError, match="onnxruntime-fp16 was built while weights were exchanged; run refit again"):
+        refit_bundle(bundle, {"": retrained("v1_convt", tmp_path / "new.pth")})
+
+    reopened = Bundle.open(bundle.path)
+    assert {"onnxruntime-fp32", "onnxruntime-fp16"} <= set(reopened.manifest.engines)
+    assert reopened.file("engines/late.onnx").read_bytes() == b"late"
+
+
+def test_a_bundle_that_was_exported_anew_meanwhile_keeps_its_new_model(
+    refitting_bundle: Refitting, tmp_path: Path
+) -> None:
+    bundle = refitting_bundle.bundle
+
+    def export_anew() -> None:
+        opened = Bundle.open(bundle.path)
+        card = opened.manifest.model.model_copy(update={"mean": (0.1, 0.1, 0.1)})
+        opened.update({}, lambda found: found.model_copy(update={"model": card}))
+
+    refitting_bundle.meanwhile = export_anew
+    with pytest.raises(InputError, match="was exported anew while weights were exchanged; run refit again"):
+        refit_bundle(bundle, {"": retrained("v1_convt", tmp_path / "new.pth")})
+
+    assert Bundle.open(bundle.path).manifest.model.mean == (0.1, 0.1, 0.1)
+
+
+def test_what_calibration_images_kept_in_fp32_is_named_with_the_cure(
+    refitting_bundle: Refitting, tmp_path: Path
+) -> None:
+    bundle = refitting_bundle.bundle
+    fp32 = load_onnx(bundle.file("model.onnx"))
+    wide = next(node.output[0] for node in fp32.graph.node if "blocks.1" in node.name and node.op_type == "MatMul")
+    typed, _ = cast_model(fp32, "fp16", {wide: 1e6}, "4 calibration images")
+    record = bundle.manifest.onnx["fp16"].model_copy(update={"checked_on": "4 calibration images"})
+    bundle.update(
+        {record.file: typed.SerializeToString()},
+        lambda found: found.model_copy(update={"onnx": {**found.onnx, "fp16": record}}),
+    )
+
+    with pytest.raises(InputError, match=r"made with 4 calibration images, .*: build it again with --calibration"):
+        refit_bundle(bundle, {"": retrained("v1_convt", tmp_path / "new.pth")})
 
 
 @pytest.mark.parametrize("name", ["v1_convt", "v2"])

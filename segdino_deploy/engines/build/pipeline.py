@@ -13,7 +13,7 @@ from segdino_deploy.canary import Canary
 from segdino_deploy.engines.build import onnxruntime, openvino, tensorrt
 from segdino_deploy.engines.build.contract import Backend, BuildRequest, BuiltEngine
 from segdino_deploy.engines.build.options import BuildOptions, engine_name
-from segdino_deploy.engines.build.staging import working_directory
+from segdino_deploy.engines.build.staging import unless_exported_anew, working_directory
 from segdino_deploy.engines.lowering.choose import AS_EXPORTED, check_backend
 from segdino_deploy.engines.precision.budget.record import SearchResult, summary
 from segdino_deploy.engines.precision.typed import TypedResult, int8_result, make_int8_source, make_typed_model
@@ -133,7 +133,7 @@ def build_engine(
         opened = bundle.manifest
 
         def add(manifest: Manifest) -> Manifest:
-            onnx = {**_unless_exported_anew(manifest, opened, bundle.path).onnx, typed.key: typed.record}
+            onnx = {**unless_exported_anew(manifest, opened, bundle.path).onnx, typed.key: typed.record}
             engines = {**manifest.engines, request.name: engine}
             if typed.record.file in typed.files:  # it is new: other engines built from the old one are outdated
                 engines = {k: e for k, e in engines.items() if k == request.name or e.source != typed.record.file}
@@ -190,7 +190,7 @@ def _make_model(
         on_note(note)
     opened = bundle.manifest
     # a budget that is missed must not cost the calibration
-    bundle.update(source.files, lambda manifest: _unless_exported_anew(manifest, opened, bundle.path))
+    bundle.update(source.files, lambda manifest: unless_exported_anew(manifest, opened, bundle.path))
     how = (options.lowering, options.inference_precision)
     found = find_plan(bundle, name, backend, source, options.budget, held_out, how, on_step, on_count)
     for note in found.notes:
@@ -212,12 +212,6 @@ def _search_of_the_same(manifest: Manifest, name: str, engine: Engine, typed: Ty
         return None
     spelled = [[record.chosen for record in made.lowering if record.chosen != AS_EXPORTED] for made in (known, engine)]
     return known.receipt["budget"] if spelled[0] == spelled[1] else None
-
-
-def _unless_exported_anew(manifest: Manifest, opened: Manifest, path: Path) -> Manifest:
-    if manifest.model != opened.model or manifest.onnx["fp32"] != opened.onnx["fp32"]:
-        raise InputError(f"{path}: was exported anew while this engine was built; build it again")
-    return manifest
 
 
 def _files_of(name: str, engine: Engine) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Where a build puts its files until they are taken over into the bundle."""
+"""Where a build puts its files until they are taken over into the bundle, and whether they still belong there."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from segdino_deploy.atomic import disk_errors
+from segdino_deploy.errors import InputError
+from segdino_deploy.manifest import Manifest
 
 WORKING_PREFIX = ".build-"  # followed by the process id
 
@@ -26,6 +28,15 @@ def working_directory(bundle: Path) -> Iterator[Path]:
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def unless_exported_anew(
+    manifest: Manifest, opened: Manifest, path: Path, what: str = "this engine was built; build it again"
+) -> Manifest:
+    """The manifest as it is now, or InputError where its model is not the one that was `opened`."""
+    if manifest.model != opened.model or manifest.onnx["fp32"] != opened.onnx["fp32"]:
+        raise InputError(f"{path}: was exported anew while {what}")
+    return manifest
 
 
 def _is_running(process_id: str) -> bool:
