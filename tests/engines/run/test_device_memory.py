@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -185,6 +185,32 @@ def test_a_capture_that_fails_in_its_middle_is_ended() -> None:
     runtime.calls.clear()
     assert unopened(runtime).capture(5, lambda: None) == "graph"
     assert runtime.calls[-2:] == ["cudaGraphInstantiate", "cudaGraphDestroy"]
+
+
+def test_a_thread_on_another_gpu_gets_it_back_without_a_context_being_made_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runtime = Capturing()
+    entered: list[int] = []
+
+    @contextmanager
+    def current_gpu(number: int) -> Iterator[None]:
+        entered.append(number)
+        yield
+        entered.append(-number)
+
+    monkeypatch.setattr("segdino_deploy.engines.run.device_memory.cuda_python.current_gpu", current_gpu)
+    monkeypatch.setattr(runtime, "cudaGetDevice", lambda: (0, 0), raising=False)
+    memory = unopened(runtime)
+    with memory.active():
+        pass
+    assert entered == []
+    memory.device = 1
+    with memory.active():
+        assert entered == [1]
+
+    assert entered == [1, -1]
+    assert "cudaSetDevice" not in runtime.calls
 
 
 class FakeDriver:

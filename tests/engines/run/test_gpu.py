@@ -16,6 +16,7 @@ from segdino_deploy.engines.run.device_memory import DeviceMemory
 from segdino_deploy.engines.run.tensorrt import TensorRtRunner
 from segdino_deploy.engines.tensorrt.flavours import FLAVOURS
 from segdino_deploy.errors import InputError, SegdinoDeployError
+from segdino_deploy.gpu import current_gpu, find_gpu
 from segdino_deploy.manifest import ModelCard
 from tests.engines.run.model import assert_answers, make_card, make_images
 from tests.engines.run.real_gpu import OnGpu, fetch, free_bytes, on_gpu, record
@@ -47,6 +48,19 @@ def test_an_image_on_the_gpu_gives_what_the_same_image_in_numpy_gives(open_tiny:
         assert_answers(runner.run({"image": pixels}), pixels)
 
     image.free()
+
+
+def test_an_engine_runs_on_the_gpu_of_the_thread_that_opened_it(open_tiny: Open) -> None:
+    gpu = find_gpu()
+    if gpu is None or gpu.count < 2:
+        pytest.skip("needs two GPUs")
+    card = make_card(1, 2)
+    with current_gpu(1):
+        runner = open_tiny(card)
+    image = make_images(card, 2)
+
+    assert runner.memory.device == 1
+    assert_answers(runner.run({"image": image}), image)  # this thread has the first GPU, or none
 
 
 def test_graphs_are_captured_where_that_is_possible(open_tiny: Open, backend: str) -> None:

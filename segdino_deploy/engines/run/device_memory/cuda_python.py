@@ -12,6 +12,7 @@ import numpy as np
 
 from segdino_deploy.engines.run.device_memory.contract import Bytes, DeviceMemory, Event, Graph
 from segdino_deploy.errors import MissingComponent, SegdinoDeployError
+from segdino_deploy.gpu import current_gpu
 
 # As it is since cuda-python 12.6, and before; the second one left with 13.
 SPELLINGS = ("cuda.bindings.runtime", "cuda.cudart")
@@ -52,15 +53,11 @@ class CudaPythonMemory(DeviceMemory):
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        before = int(self._call("cudaGetDevice"))
-        if before == self.device:
+        if int(self._call("cudaGetDevice")) == self.device:
             yield
             return
-        self._call("cudaSetDevice", self.device)
-        try:
+        with current_gpu(self.device):
             yield
-        finally:
-            self._call("cudaSetDevice", before)
 
     def allocate(self, size: int) -> int:
         return int(self._call("cudaMalloc", size))
