@@ -11,10 +11,14 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from typing import TypeVar
 
 from segdino_deploy.engines.run.device_memory import DeviceMemory
 from segdino_deploy.errors import SegdinoDeployError
+
+T = TypeVar("T")
 
 # Of each of the two buffers that are copied: more than a GPU's caches, and so much that a copy takes far longer than
 # putting it on the stream.
@@ -82,12 +86,9 @@ class CudaClock(Clock):
         self._size = buffer_bytes
         self._began = 0.0
         with memory.active(), ExitStack() as stack:
-            self._start, self._end = memory.create_event(), memory.create_event()
-            for event in (self._start, self._end):
-                stack.callback(memory.destroy_event, event)
-            self._source, self._target = memory.allocate(buffer_bytes), memory.allocate(buffer_bytes)
-            for address in (self._source, self._target):
-                stack.callback(memory.free, address)
+            self._start, self._end = (_taken(memory.create_event, memory.destroy_event, stack) for _ in range(2))
+            take = lambda: memory.allocate(buffer_bytes)  # noqa: E731
+            self._source, self._target = (_taken(take, memory.free, stack) for _ in range(2))
             stream = memory.create_stream()
             try:
                 self._copy_ms = self._time_copies(stream)
@@ -130,3 +131,10 @@ class CudaClock(Clock):
     def close(self) -> None:
         with suppress(SegdinoDeployError), self._memory.active():  # of a GPU that has failed nothing can be given back
             self._resources.close()
+
+
+def _taken(take: Callable[[], T], release: Callable[[T], None], stack: ExitStack) -> T:
+    """Released with the stack, also where the next thing is refused."""
+    taken = take()
+    stack.callback(release, taken)
+    return taken

@@ -90,10 +90,11 @@ class TensorRtRunner(Runner):
             return session.run(image_nhwc)
 
     def run_device(self, image: object) -> dict[str, DeviceArray]:
-        """An image batch that is on the GPU already, to outputs there, without a copy; complete when this returns.
+        """An image batch that is on the GPU already, to outputs there; complete when this returns.
 
         `image`: uint8 `[N, H, W, 3]`, C-contiguous, with `__dlpack__` or `__cuda_array_interface__`; N as the model
-        takes it at once. It is read where it is, unless its address is no multiple of 256. The outputs are valid until
+        takes it at once. TensorRT reads it where it is, unless its address is no multiple of 256; TensorRT-RTX, whose
+        graph is of one address, reads a copy that is made on the GPU. The outputs are valid until
         this thread's next call; where more threads call than there are `contexts`, until anybody's. Before that next
         call whoever reads them must have read, or do so on the stream that the next image is made on.
         Raises InputError for another type, shape, layout or device; the runner stays usable.

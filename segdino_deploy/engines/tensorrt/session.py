@@ -56,7 +56,6 @@ class Session:
         self._graphs: dict[int, Any] = {}  # by the address of the input; of the batch `_batch`
         self._seen: list[int] = []  # addresses of inputs of that batch, the latest ones
         self._batch: int | None = None  # what the context is set to
-        self._last_address: int | None = None  # of the caller's image before this one
         self._generation = 0  # calls; results of former ones are gone
         self._on_device: dict[str, int] = {}
         self._pinned: dict[str, NDArray[np.uint8]] = {}
@@ -138,9 +137,12 @@ class Session:
         }
 
     def _place(self, address: int, batch: int) -> int:
-        """Where the engine reads an image of the caller's: where it is, unless TensorRT cannot, or could but slowly."""
-        is_new, self._last_address = address != self._last_address, address
-        if address % ALIGNMENT == 0 and not (self._captures_itself and is_new):
+        """Where the engine reads an image of the caller's: where it is, unless TensorRT cannot, or could but slowly.
+
+        TensorRT-RTX captures its graph anew for every address that is not the last one's, which takes far longer than
+        a copy on the GPU.
+        """
+        if address % ALIGNMENT == 0 and not self._captures_itself:
             return address
         own = self._on_device[INPUT]
         self._memory.copy_on_device(own, address, self._input.size_of(batch), self._stream)

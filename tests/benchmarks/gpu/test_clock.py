@@ -57,11 +57,13 @@ def test_a_closed_clock_has_given_everything_back(gpu: TickingGpu) -> None:
     assert gpu.is_empty
 
 
-@pytest.mark.parametrize("refused", ["allocate", "create_stream", "record", "copy_on_device"])
-def test_a_clock_that_cannot_be_made_keeps_nothing(gpu: TickingGpu, refused: str) -> None:
+@pytest.mark.parametrize(
+    ("refused", "nth"), [("allocate", 1), ("allocate", 2), ("create_stream", 1), ("record", 1), ("copy_on_device", 1)]
+)
+def test_a_clock_that_cannot_be_made_keeps_nothing(gpu: TickingGpu, refused: str, nth: int) -> None:
     probe = TickingGpu()
     CudaClock(probe, buffer_bytes=256)
-    gpu.fails_at = probe.log.index(refused) + 1
+    gpu.fails_at = probe.log.index(refused) + 1 + (nth - 1)
 
     with pytest.raises(SegdinoDeployError):
         CudaClock(gpu, buffer_bytes=256)

@@ -37,8 +37,8 @@ def open_contestant(gpu: TickingGpu, card: ModelCard, *, captures_itself: bool =
 
 
 @pytest.mark.parametrize("captures_itself", [False, True])
-def test_the_device_time_is_the_engines_alone_and_in_its_graph(captures_itself: bool) -> None:
-    """One engine run takes one millisecond there, as does every copy."""
+def test_the_device_time_is_what_a_run_takes_there_and_in_its_graph(captures_itself: bool) -> None:
+    """One engine run takes one millisecond there, as does every copy, and TensorRT-RTX gets a copy of the image."""
     gpu = TickingGpu()
     contestant = open_contestant(gpu, CARD, captures_itself=captures_itself)
 
@@ -47,9 +47,10 @@ def test_the_device_time_is_the_engines_alone_and_in_its_graph(captures_itself: 
     launches, copies = gpu.launches, gpu.log.count("copy_on_device")
     times = [contestant.device_ms() for _ in range(3)]
 
-    assert times == [1.0] * 3
+    assert times == [2.0 if captures_itself else 1.0] * 3
     assert gpu.launches - launches == (0 if captures_itself else 3)
-    assert gpu.log.count("copy_on_device") - copies == 3 * 3  # only the clock's, to keep the stream busy
+    to_keep_the_stream_busy = 3 * 3
+    assert gpu.log.count("copy_on_device") - copies == to_keep_the_stream_busy + (3 if captures_itself else 0)
 
 
 def test_both_ways_answer_and_only_one_is_timed() -> None:
