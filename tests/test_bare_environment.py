@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import segdino_deploy
 from segdino_deploy import Bundle, build_engine
 from segdino_deploy.engines.build import BuildOptions
 from tests.conftest import GOLDEN
@@ -46,6 +47,28 @@ def bare_cli(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_package_imports() -> None:
     done = bare("import segdino_deploy; print(segdino_deploy.__version__)")
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_module_can_be_the_first_one_that_is_imported() -> None:
+    package = Path(segdino_deploy.__file__).parent
+    files = [path for path in package.rglob("*.py") if path.name != "__main__.py"]
+    names = [".".join(path.relative_to(package.parent).with_suffix("").parts) for path in files]
+    code = """
+import importlib, sys
+for name in sys.argv[1:]:
+    for loaded in [loaded for loaded in sys.modules if loaded.partition(".")[0] == "segdino_deploy"]:
+        del sys.modules[loaded]
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:  # of a peer that is not installed here; what is missing is never ours
+        if (error.name or "").startswith("segdino_deploy"):
+            raise
+"""
+    arguments = sorted(name.removesuffix(".__init__") for name in names)
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+
+    assert len(arguments) > 150
     assert done.returncode == 0, done.stderr
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from segdino_deploy.atomic import write_atomically
 from segdino_deploy.engines.build.contract import BuildRequest, BuiltEngine
 from segdino_deploy.engines.lowering.choose import lower
+from segdino_deploy.engines.tensorrt.configuring import configure
 from segdino_deploy.engines.tensorrt.flavours import FLAVOURS, TensorRtModule
 from segdino_deploy.engines.tensorrt.messages import Messages, parser_failure
 from segdino_deploy.engines.tensorrt.options import TensorRtOptions
@@ -24,12 +25,10 @@ from segdino_deploy.engines.tensorrt.receipt import (
 from segdino_deploy.engines.tensorrt.runtime import open_runtime
 from segdino_deploy.engines.tensorrt.versions import RECEIPT_OPTIONS, built_with, options_for_receipt
 from segdino_deploy.engines.tensorrt.weights import head_weights
-from segdino_deploy.errors import InputError, MissingComponent, one_line
+from segdino_deploy.errors import MissingComponent, one_line
 from segdino_deploy.evidence import require
-from segdino_deploy.export.graph import INPUT
 from segdino_deploy.export.verify import measure_parity
 from segdino_deploy.gpu import find_gpu
-from segdino_deploy.manifest import ModelCard
 from segdino_deploy.receipts import weight_products_by_type
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ def build(request: BuildRequest, name: str) -> BuiltEngine:
     if options.refittable:
         for weight in head_weights(model):
             network.mark_weights_refittable(weight)
-    config = _configure(builder, api, request.card, options)
+    config = configure(builder, api, request.card, options)
     _read_timing_cache(config, options)
     path = request.directory / f"{request.name}.{flavour.suffix}"
     messages.listen()
@@ -100,64 +99,6 @@ def build(request: BuildRequest, name: str) -> BuiltEngine:
         receipt=receipt | ({RECEIPT_OPTIONS: given} if given else {}),
         lowering=lowering,
     )
-
-
-def _configure(
-    builder: trt.Builder, api: TensorRtModule, card: ModelCard, options: TensorRtOptions
-) -> trt.IBuilderConfig:
-    config: trt.IBuilderConfig = builder.create_builder_config()
-    config.clear_flag(api.BuilderFlag.TF32)  # fp32 means fp32
-    config.profiling_verbosity = api.ProfilingVerbosity.DETAILED  # types of layers can be read back
-    if options.workspace_bytes is not None:
-        config.set_memory_pool_limit(api.MemoryPoolType.WORKSPACE, options.workspace_bytes)
-    if options.optimization_level is not None:
-        config.builder_optimization_level = options.optimization_level
-    if options.aux_streams is not None:
-        config.max_aux_streams = options.aux_streams
-    flags = {
-        "VERSION_COMPATIBLE": options.version_compatible,
-        "REFIT_INDIVIDUAL": options.refittable,
-        "STRIP_PLAN": options.strip_weights,
-        "GPU_FALLBACK": options.dla_core is not None,
-    }
-    for flag, is_set in flags.items():
-        if is_set:
-            config.set_flag(getattr(api.BuilderFlag, flag))
-    if options.hardware_compatible is not None:
-        names = {"ampere-plus": "AMPERE_PLUS", "same": "SAME_COMPUTE_CAPABILITY"}
-        level = getattr(api.HardwareCompatibilityLevel, names[options.hardware_compatible])
-        config.hardware_compatibility_level = level
-    if options.dla_core is not None:
-        _use_dla(builder, config, api, options.dla_core)
-    if options.compute_capabilities:
-        _target(config, api, options.compute_capabilities)
-    if options.low_memory:
-        builder.max_threads = 1
-    if not card.batch.is_fixed:
-        height, width = card.input_size
-        profile = builder.create_optimization_profile()
-        sizes = (card.batch.min, card.batch.opt, card.batch.max)
-        profile.set_shape(INPUT, *(api.Dims([n, height, width, 3]) for n in sizes))
-        config.add_optimization_profile(profile)
-    return config
-
-
-def _use_dla(builder: trt.Builder, config: trt.IBuilderConfig, api: TensorRtModule, core: int) -> None:
-    if core >= builder.num_DLA_cores:
-        raise InputError(f"--dla-core: {core}: this device has {builder.num_DLA_cores or 'no'} DLA cores")
-    config.default_device_type = api.DeviceType.DLA
-    config.DLA_core = core
-
-
-def _target(config: Any, api: TensorRtModule, capabilities: tuple[str, ...]) -> None:
-    """TensorRT-RTX: kernels for these GPUs, which need not be here. (`tensorrt` has no such call.)"""
-    known = {str(name)[2:]: value for name, value in vars(api)["ComputeCapability"].__members__.items()}
-    config.num_compute_capabilities = len(capabilities)
-    for index, capability in enumerate(capabilities):
-        value = known.get(capability.replace(".", ""))
-        if value is None or not config.set_compute_capability(value, index):
-            fitting = ", ".join(f"{name[:-1]}.{name[-1]}" for name in known if name.isdigit())
-            raise InputError(f"--compute-capabilities: {capability} is none that TensorRT-RTX builds for ({fitting})")
 
 
 def _serialize(builder: trt.Builder, network: trt.INetworkDefinition, config: trt.IBuilderConfig, path: Path) -> bool:

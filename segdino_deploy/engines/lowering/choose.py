@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from segdino_deploy.engines.build.contract import BuildRequest
 from segdino_deploy.engines.lowering import LOWERINGS
 from segdino_deploy.errors import InputError, one_line
 from segdino_deploy.evidence import relative_error
@@ -17,6 +17,9 @@ from segdino_deploy.export.graph import with_logits
 from segdino_deploy.manifest import LoweringRecord, Precision, output_name
 from segdino_deploy.progress import OnStep
 from segdino_deploy.timing import every_round, interleave, median_ratio
+
+if TYPE_CHECKING:
+    from segdino_deploy.engines.build.contract import BuildRequest
 
 AUTO, NONE = "auto", "none"
 AS_EXPORTED = "as exported"
