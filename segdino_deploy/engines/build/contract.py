@@ -47,6 +47,7 @@ class BuiltEngine:
     inference_precision: str | None = None
     receipt: dict[str, Any] = field(default_factory=dict)
     lowering: list[LoweringRecord] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # for the user to read
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from segdino_deploy.engines.precision.budget.record import SearchResult, summary
 from segdino_deploy.engines.precision.typed import TypedResult, int8_result, make_int8_source, make_typed_model
 from segdino_deploy.engines.run import RUNNERS
 from segdino_deploy.engines.tensorrt.options import check_options
+from segdino_deploy.engines.tensorrt.timing_cache import check_timing_cache
 from segdino_deploy.errors import CheckFailed, InputError, MissingComponent
 from segdino_deploy.evidence import check_heads
 from segdino_deploy.export.graph import INPUT
@@ -84,6 +85,7 @@ def build_engine(
     backend = BACKENDS[name]
     check_backend(name, options.lowering)
     check_options(options.tensorrt, name)
+    check_timing_cache(options.tensorrt.timing_cache)
     if options.budget is not None and options.precision != "int8":
         raise InputError("--max-drop: is for --int8; other precisions have nothing to choose")
     if options.precision == "int8" and name == "openvino":
@@ -111,6 +113,8 @@ def build_engine(
             started = time.perf_counter()
             built = backend.build(request)
             seconds = round(time.perf_counter() - started, 2)
+        for note in built.notes:
+            on_note(f"note: {note}")
         engine = _describe(built, request, name, typed.record.file, seconds)
         if made.search is not None:
             engine = engine.model_copy(update={"receipt": {**engine.receipt, "budget": summary(made.search)}})

@@ -8,13 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segdino_deploy.atomic import write_atomically
 from segdino_deploy.engines.build.contract import BuildRequest, BuiltEngine
 from segdino_deploy.engines.lowering.choose import lower
 from segdino_deploy.engines.tensorrt.configuring import configure
 from segdino_deploy.engines.tensorrt.flavours import FLAVOURS, TensorRtModule
 from segdino_deploy.engines.tensorrt.messages import Messages, parser_failure
-from segdino_deploy.engines.tensorrt.options import TensorRtOptions
 from segdino_deploy.engines.tensorrt.progress import STEPS, monitored
 from segdino_deploy.engines.tensorrt.receipt import (
     inspected_receipt,
@@ -23,6 +21,7 @@ from segdino_deploy.engines.tensorrt.receipt import (
     require_precisions,
 )
 from segdino_deploy.engines.tensorrt.runtime import open_runtime
+from segdino_deploy.engines.tensorrt.timing_cache import read_timing_cache, write_timing_cache
 from segdino_deploy.engines.tensorrt.versions import RECEIPT_OPTIONS, built_with, options_for_receipt
 from segdino_deploy.engines.tensorrt.weights import head_weights
 from segdino_deploy.errors import MissingComponent, one_line
@@ -80,7 +79,7 @@ def build(request: BuildRequest, name: str) -> BuiltEngine:
         for weight in head_weights(model):
             network.mark_weights_refittable(weight)
     config = configure(builder, api, request.card, options)
-    _read_timing_cache(config, options)
+    notes = [] if options.timing_cache is None else [read_timing_cache(config, options.timing_cache)]
     path = request.directory / f"{request.name}.{flavour.suffix}"
     messages.listen()
     with monitored(api, BUILDING, request.on_count) as config.progress_monitor:
@@ -88,7 +87,8 @@ def build(request: BuildRequest, name: str) -> BuiltEngine:
     if not is_built:
         raise messages.failure("cannot build the engine", flavour, api.__version__)
     request.on_count(BUILDING, STEPS, STEPS)
-    _write_timing_cache(config, options)
+    if options.timing_cache is not None:
+        notes.append(write_timing_cache(config, options.timing_cache))
     given = options_for_receipt(options)
     receipt = network_receipt(layers) | {"warnings": messages.for_receipt}
     if gpu is not None:
@@ -98,6 +98,7 @@ def build(request: BuildRequest, name: str) -> BuiltEngine:
         built_with=built_with(flavour, api.__version__, gpu),
         receipt=receipt | ({RECEIPT_OPTIONS: given} if given else {}),
         lowering=lowering,
+        notes=[note for note in notes if note],
     )
 
 
@@ -119,15 +120,3 @@ def _read_back(path: Path, api: TensorRtModule, messages: Messages, options: dic
         return {}
     inspector: trt.EngineInspector = engine.create_engine_inspector()
     return inspected_receipt(inspector.get_engine_information(api.LayerInformationFormat.JSON))
-
-
-def _read_timing_cache(config: trt.IBuilderConfig, options: TensorRtOptions) -> None:
-    """Kernel timings of former builds on this device; a cache of another device or version is left out by TensorRT."""
-    if options.timing_cache is not None:
-        known = options.timing_cache.read_bytes() if options.timing_cache.is_file() else b""
-        config.set_timing_cache(config.create_timing_cache(known), ignore_mismatch=False)
-
-
-def _write_timing_cache(config: trt.IBuilderConfig, options: TensorRtOptions) -> None:
-    if options.timing_cache is not None:
-        write_atomically(options.timing_cache, bytes(config.get_timing_cache().serialize()))

@@ -155,6 +155,15 @@ def test_options_of_another_backend_are_refused_before_anything_is_made(bundle_c
     assert set(Bundle.open(bundle.path).manifest.onnx) == {"fp32"}
 
 
+def test_a_timing_cache_that_cannot_be_written_is_refused_before_anything_is_made(
+    bundle_copy: Copy, tmp_path: Path
+) -> None:
+    bundle = bundle_copy()
+    with pytest.raises(InputError, match=f"--timing-cache: {tmp_path} is a folder; name a file"):
+        build_engine(bundle, replace(options("fp16", timing_cache=tmp_path), backend="tensorrt"))
+    assert set(Bundle.open(bundle.path).manifest.onnx) == {"fp32"}
+
+
 def test_parser_errors_name_node_operator_and_cure(exported: Callable[[str], Path], tmp_path: Path) -> None:
     bundle = Bundle.open(exported("v1_convt"))
     model = onnx.load(bundle.file("model.onnx"))
