@@ -5,13 +5,14 @@ Networks are strongly typed: precision is what the ONNX file says, never a build
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segdino_deploy.engines.build.contract import BuildRequest, BuiltEngine
 from segdino_deploy.engines.lowering.choose import lower
 from segdino_deploy.engines.tensorrt.configuring import configure
-from segdino_deploy.engines.tensorrt.flavours import FLAVOURS, TensorRtModule
+from segdino_deploy.engines.tensorrt.flavours import FLAVOURS, WORKSPACE_CURES, TensorRtModule
 from segdino_deploy.engines.tensorrt.messages import Messages, parser_failure
 from segdino_deploy.engines.tensorrt.progress import STEPS, monitored
 from segdino_deploy.engines.tensorrt.receipt import (
@@ -24,7 +25,7 @@ from segdino_deploy.engines.tensorrt.runtime import open_runtime
 from segdino_deploy.engines.tensorrt.timing_cache import read_timing_cache, write_timing_cache
 from segdino_deploy.engines.tensorrt.versions import RECEIPT_OPTIONS, built_with, options_for_receipt
 from segdino_deploy.engines.tensorrt.weights import head_weights
-from segdino_deploy.errors import MissingComponent, one_line
+from segdino_deploy.errors import MissingComponent, SegdinoDeployError, one_line
 from segdino_deploy.evidence import require
 from segdino_deploy.export.verify import measure_parity
 from segdino_deploy.gpu import find_gpu
@@ -76,8 +77,7 @@ def build(request: BuildRequest, name: str) -> BuiltEngine:
     layers = layers_of(network)
     require_precisions(layers, weight_products_by_type(model), request.name)
     if options.refittable:
-        for weight in head_weights(model):
-            network.mark_weights_refittable(weight)
+        mark_refittable(network, head_weights(model))
     config = configure(builder, api, request.card, options)
     notes = [] if options.timing_cache is None else [read_timing_cache(config, options.timing_cache)]
     path = request.directory / f"{request.name}.{flavour.suffix}"
@@ -85,7 +85,8 @@ def build(request: BuildRequest, name: str) -> BuiltEngine:
     with monitored(api, BUILDING, request.on_count) as config.progress_monitor:
         is_built = _serialize(builder, network, config, path)
     if not is_built:
-        raise messages.failure("cannot build the engine", flavour, api.__version__)
+        cures = () if options.workspace_bytes is None else WORKSPACE_CURES
+        raise messages.failure("cannot build the engine", flavour, api.__version__, cures)
     request.on_count(BUILDING, STEPS, STEPS)
     if options.timing_cache is not None:
         notes.append(write_timing_cache(config, options.timing_cache))
@@ -100,6 +101,15 @@ def build(request: BuildRequest, name: str) -> BuiltEngine:
         lowering=lowering,
         notes=[note for note in notes if note],
     )
+
+
+def mark_refittable(network: trt.INetworkDefinition, names: Sequence[str]) -> None:
+    """SegdinoDeployError where TensorRT does not know one of the weights, which could then never be exchanged."""
+    for name in names:
+        if not network.mark_weights_refittable(name):
+            raise SegdinoDeployError(
+                f"--refittable: TensorRT does not let {name} be exchanged; leave it out, or build with --lowering none"
+            )
 
 
 def _serialize(builder: trt.Builder, network: trt.INetworkDefinition, config: trt.IBuilderConfig, path: Path) -> bool:

@@ -56,6 +56,8 @@ class TensorRtRunner(Runner):
                     stack.callback(_inside, self.memory, cache.close)
                     stack.callback(_inside, self.memory, cache.save)
                 self._sessions = [self._open_session(loaded, cache, stack) for _ in range(contexts)]
+                if cache is not None:
+                    cache.save()  # now: a process that is killed has not compiled for nothing
             except SegdinoDeployError:
                 raise
             except Exception as error:  # the bindings' exceptions share no base

@@ -60,10 +60,15 @@ class Flavour:
 
 _COMMON = frozenset({"workspace_mib", "optimization_level", "aux_streams", "refittable", "strip_weights", "low_memory"})
 _CURES = (
-    ("within workspace limit", "give it more with --workspace MIB"),
     ("No space left", "free some disk space"),
     ("out of memory", "close other programs, or build with --low-memory"),
     ("OutOfMemory", "close other programs, or build with --low-memory"),
+)
+
+# Where the workspace was limited.
+WORKSPACE_CURES = (
+    ("within workspace limit", "give it more with --workspace MIB"),
+    ("Could not find any implementation for node", "give it more with --workspace MIB"),
 )
 
 FLAVOURS: dict[str, Flavour] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -76,15 +76,20 @@ class Messages:
     def for_receipt(self) -> list[str]:
         return self.warnings[:MAX_KEPT]
 
-    def failure(self, what: str, flavour: Flavour, version: str) -> SegdinoDeployError:
-        """The error to raise: the library's own first error, and the cure where one is known. It is forgotten then."""
+    def failure(
+        self, what: str, flavour: Flavour, version: str, cures: Sequence[tuple[str, str]] = ()
+    ) -> SegdinoDeployError:
+        """The error to raise: the library's own first error, and the cure where one is known. It is forgotten then.
+
+        `cures`: of this call, before those of the flavour; part of a message and what to do.
+        """
         with self._log.lock:
             heard = self._heard(self._log.errors, self._since)
             for message in heard:
                 self._log.errors.remove(message)
         # what fails first is the reason; later messages say that something failed
         said = one_line(Exception(heard[0].text)) if heard else "it gives no reason"
-        cure = next((cure for part, cure in flavour.cures if part in said), "")
+        cure = next((cure for part, cure in (*cures, *flavour.cures) if part in said), "")
         return SegdinoDeployError(f"{flavour.title} {version} {what}: {said}" + (f"; {cure}" if cure else ""))
 
     @property

@@ -25,7 +25,11 @@ def open_session(
     def create() -> trt.IExecutionContext | None:
         assert loaded.engine is not None
         loaded.messages.listen()
-        return new_context(loaded.engine) if cache is None else cache.context(loaded.engine, loaded.api)
+        made = new_context(loaded.engine) if cache is None else cache.context(loaded.engine, loaded.api)
+        if made is not None and hasattr(made, "nvtx_verbosity"):
+            # The engine keeps its layers' details for the receipt; a running one need not mark them for profilers.
+            made.nvtx_verbosity = loaded.api.ProfilingVerbosity.NONE
+        return made
 
     return Session(
         memory,

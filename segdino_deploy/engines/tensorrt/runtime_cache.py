@@ -62,8 +62,9 @@ class RuntimeCache:
         """Writes what is new. A cache that cannot be written costs time when the engine is opened again, no more."""
         if self._path is None or self._cache is None:
             return
-        data = bytes(self._cache.serialize())
-        if data != self._known:
+        serialized = self._cache.serialize()
+        data = b"" if serialized is None else bytes(serialized)
+        if data not in (b"", self._known):
             with suppress(OSError, SegdinoDeployError):
                 write_atomically(self._path, data)
                 self._known = data

@@ -14,11 +14,14 @@ from segdino_deploy.canary import Canary
 from segdino_deploy.engines.build import BuildOptions, find_built, tensorrt
 from segdino_deploy.engines.build.contract import BuildRequest
 from segdino_deploy.engines.lowering.tap_norms import tap_norms_as_one
+from segdino_deploy.engines.tensorrt.flavours import FLAVOURS
+from segdino_deploy.engines.tensorrt.messages import Messages
 from segdino_deploy.engines.tensorrt.options import TensorRtOptions
 from segdino_deploy.errors import InputError, MissingComponent, SegdinoDeployError
 from segdino_deploy.gpu import has_gpu
 from segdino_deploy.manifest import PRECISIONS, Precision
 from tests.conftest import Golden
+from tests.engines.tensorrt.helpers import small_network
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
 Copy = Callable[..., Bundle]
@@ -139,6 +142,16 @@ def test_weights_that_may_change_later_need_a_gpu(option: str, bundle_copy: Copy
     name = "--" + option.replace("_", "-")
     with pytest.raises(MissingComponent, match=f"{name}: such an engine needs a GPU while it is built"):
         build_engine(bundle_copy(), options("fp16", **{option: True}))
+
+
+def test_a_weight_that_cannot_be_exchanged_is_named() -> None:
+    api = FLAVOURS["tensorrt-rtx"].load()
+    _builder, network, _parser = small_network(api, Messages(api))
+
+    tensorrt.mark_refittable(network, ["w"])
+    assert network.are_weights_marked_refittable("w")
+    with pytest.raises(SegdinoDeployError, match="--refittable: TensorRT does not let another be exchanged"):
+        tensorrt.mark_refittable(network, ["w", "another"])
 
 
 def test_a_gpu_that_it_cannot_build_for_is_refused_and_the_bundle_stays(bundle_copy: Copy) -> None:

@@ -6,13 +6,17 @@ import gc
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
+from segdino_deploy.engines.run import tensorrt as runner_module
 from segdino_deploy.engines.run.tensorrt import TensorRtRunner
+from segdino_deploy.engines.tensorrt.flavours import FLAVOURS
 from segdino_deploy.errors import InputError, SegdinoDeployError
+from tests.engines.run.conftest import Loaded
 from tests.engines.run.model import assert_answers, make_card, make_images
-from tests.engines.run.simulation import Producer, SimulatedGpu
+from tests.engines.run.simulation import Producer, SimulatedContext, SimulatedGpu, context_of
 
 PATIENCE = 20.0  # seconds
 Open = Callable[..., TensorRtRunner]
@@ -96,6 +100,35 @@ def test_no_memory_for_the_second_context_keeps_nothing(open_runner: Open, gpu: 
     gc.collect()
     assert gpu.is_empty
     assert gpu.log[-1] == "engine is gone"
+
+
+def test_what_tensorrt_rtx_compiles_is_kept_as_soon_as_the_engine_is_open(
+    open_runner: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[str] = []
+    cache = SimpleNamespace(
+        context=lambda engine, _: engine.create_execution_context(),
+        save=lambda: saved.append("saved"),
+        close=lambda: saved.append("closed"),
+    )
+    monkeypatch.setattr(Loaded, "flavour", FLAVOURS["tensorrt-rtx"])
+    monkeypatch.setattr(runner_module, "RuntimeCache", lambda _: cache)
+    monkeypatch.setattr(runner_module, "cache_file", lambda *_: None)
+    monkeypatch.setattr(Loaded, "api", SimpleNamespace(__version__="1.7"))
+
+    with open_runner(make_card(), contexts=2):
+        assert saved == ["saved"]  # also for who is killed before the end
+
+    assert saved == ["saved", "saved", "closed"]
+
+
+def test_contexts_do_not_mark_their_layers_for_a_profiler(open_runner: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines keep their layers' details, so that contexts would mark every one of them while they run."""
+    monkeypatch.setattr(SimulatedContext, "nvtx_verbosity", "detailed", raising=False)
+    monkeypatch.setattr(Loaded, "api", SimpleNamespace(ProfilingVerbosity=SimpleNamespace(NONE="none")))
+
+    with open_runner(make_card(), contexts=2) as runner:
+        assert [context_of(session).nvtx_verbosity for session in runner._sessions] == ["none", "none"]
 
 
 @pytest.mark.parametrize("contexts", [0, -1])

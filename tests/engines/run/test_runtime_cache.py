@@ -83,6 +83,23 @@ def test_what_was_compiled_is_there_the_next_time(path: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == ["x.cache"]
 
 
+def test_a_library_that_gives_no_cache_costs_no_result(path: Path) -> None:
+    class Silent(Library):
+        def create_runtime_config(self) -> Any:
+            config = super().create_runtime_config()
+            cache = config.create_runtime_cache()
+            cache.serialize = lambda: None
+            config.create_runtime_cache = lambda: cache
+            return config
+
+    cache = RuntimeCache(path)
+    cache.context(Silent(b"kernels"), API)  # type: ignore[arg-type]
+
+    cache.save()
+
+    assert not path.exists()
+
+
 def test_a_cache_of_another_gpu_or_version_is_replaced(path: Path) -> None:
     path.parent.mkdir(parents=True)
     path.write_bytes(b"of another GPU")

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from segdino_deploy.engines.tensorrt.flavours import FLAVOURS, TensorRtModule
+from segdino_deploy.engines.tensorrt.flavours import FLAVOURS, WORKSPACE_CURES, TensorRtModule
 from segdino_deploy.engines.tensorrt.messages import Messages, parser_failure
 from tests.engines.tensorrt.helpers import parse, product_model, small_network
 
@@ -45,10 +45,20 @@ def test_too_small_a_workspace_names_its_option(api: TensorRtModule) -> None:
 
     assert builder.build_serialized_network(network, config) is None
 
-    said = str(messages.failure("cannot build the engine", FLAVOUR, "1.7"))
+    said = str(messages.failure("cannot build the engine", FLAVOUR, "1.7", WORKSPACE_CURES))
     assert said.startswith("TensorRT-RTX 1.7 cannot build the engine: ")
     assert said.endswith("; give it more with --workspace MIB")
     assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    "said", ["Could not find any implementation for node {ForeignNode[a...b]}.", "x within workspace limit y"]
+)
+def test_the_workspace_is_the_cure_only_where_a_limit_was_set(said: str, api: TensorRtModule) -> None:
+    messages = Messages(api)
+    for cures, end in ((WORKSPACE_CURES, f"{said}; give it more with --workspace MIB"), ((), said)):
+        messages.logger.log(api.ILogger.Severity.ERROR, said)
+        assert str(messages.failure("cannot build the engine", FLAVOUR, "1.7", cures)).endswith(f": {end}")
 
 
 def test_warnings_go_into_the_receipt_once_and_are_no_errors(api: TensorRtModule) -> None:

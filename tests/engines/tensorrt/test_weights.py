@@ -10,9 +10,15 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from segdino_deploy.engines.build.tensorrt import mark_refittable
+from segdino_deploy.engines.lowering import respell
+from segdino_deploy.engines.precision.cast import cast_model
+from segdino_deploy.engines.tensorrt.flavours import FLAVOURS
+from segdino_deploy.engines.tensorrt.messages import Messages
 from segdino_deploy.engines.tensorrt.weights import changed_weights, head_weights
 from segdino_deploy.errors import InputError
 from segdino_deploy.export.graph import is_resizing_matrix, load_onnx
+from tests.engines.tensorrt.helpers import parse
 
 Exported = Callable[[str], Path]
 
@@ -39,6 +45,20 @@ def test_heads_own_their_weights_and_nothing_of_the_backbone(name: str, exported
     assert not any(weight.startswith("backbone") or is_resizing_matrix(weight) for weight in weights)
     in_backbone = {i for node in model.graph.node if node.name.startswith("backbone") for i in node.input}
     assert not in_backbone & set(weights)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+@pytest.mark.parametrize("name", ["v1_paper", "v1_convt", "fine_grained", "v2"])
+def test_nvidias_network_knows_all_of_them_by_name(name: str, precision: str, exported: Exported) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
+    api = FLAVOURS["tensorrt-rtx"].load()
+    fp32 = load(exported, name)
+    model = fp32 if precision == "fp32" else cast_model(fp32, precision)[0]
+    model = respell(model, ["tap-norms-as-one"])
+    _builder, network, _parser, parsed = parse(api, Messages(api), model)
+    assert parsed
+
+    mark_refittable(network, head_weights(model))
 
 
 def test_a_retrained_head_changes_exactly_its_weights(exported: Exported) -> None:
