@@ -7,21 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from segdino_deploy.engines.build.contract import BuildRequest, BuiltEngine
 from segdino_deploy.engines.lowering.choose import lower
 from segdino_deploy.engines.tensorrt.configuring import configure
-from segdino_deploy.engines.tensorrt.flavours import FLAVOURS, WORKSPACE_CURES, TensorRtModule
+from segdino_deploy.engines.tensorrt.flavours import FLAVOURS, WORKSPACE_CURES
+from segdino_deploy.engines.tensorrt.inspection import read_back
 from segdino_deploy.engines.tensorrt.messages import Messages, parser_failure
 from segdino_deploy.engines.tensorrt.progress import STEPS, monitored
 from segdino_deploy.engines.tensorrt.receipt import (
-    inspected_receipt,
     layers_of,
     network_receipt,
     require_precisions,
 )
-from segdino_deploy.engines.tensorrt.runtime import open_runtime
 from segdino_deploy.engines.tensorrt.timing_cache import read_timing_cache, write_timing_cache
 from segdino_deploy.engines.tensorrt.versions import RECEIPT_OPTIONS, built_with, options_for_receipt
 from segdino_deploy.engines.tensorrt.weights import head_weights
@@ -93,7 +92,9 @@ def build(request: BuildRequest, name: str) -> BuiltEngine:
     given = options_for_receipt(options)
     receipt = network_receipt(layers) | {"warnings": messages.for_receipt}
     if gpu is not None:
-        receipt |= _read_back(path, api, messages, given)
+        inspected, note = read_back(path, api, messages, given, request.card, request.precision)
+        receipt |= inspected
+        notes.append(note)
     return BuiltEngine(
         path,
         built_with=built_with(flavour, api.__version__, gpu),
@@ -120,13 +121,3 @@ def _serialize(builder: trt.Builder, network: trt.INetworkDefinition, config: tr
     with path.open("wb") as file:
         file.write(serialized)
     return True
-
-
-def _read_back(path: Path, api: TensorRtModule, messages: Messages, options: dict[str, object]) -> dict[str, Any]:
-    """What the engine itself computes in; nothing where this GPU is not the one that it was built for."""
-    runtime = open_runtime(api, messages, options)
-    engine: trt.ICudaEngine | None = runtime.deserialize_cuda_engine(path.read_bytes())
-    if engine is None:
-        return {}
-    inspector: trt.EngineInspector = engine.create_engine_inspector()
-    return inspected_receipt(inspector.get_engine_information(api.LayerInformationFormat.JSON))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from segdino_deploy.errors import CheckFailed
 from segdino_deploy.export.graph import is_resizing_matrix
+from segdino_deploy.manifest import Precision
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -18,6 +20,15 @@ WEIGHT_LAYERS = ("MATRIX_MULTIPLY", "CONVOLUTION", "DECONVOLUTION")
 # Layers that pass a constant on: what stands before them is still a weight.
 PASSING = ("CAST", "SHUFFLE", "DEQUANTIZE", "IDENTITY", "QUANTIZE", "UNSQUEEZE", "SQUEEZE")
 SHORT_NAMES = {"float": "fp32", "half": "fp16", "bf16": "bf16", "int8": "int8"}
+
+
+# How the inspector spells them, in types and in names of kernels.
+SPELLINGS: dict[str, tuple[str, ...]] = {
+    "fp32": ("fp32", "float", "f32"),
+    "fp16": ("fp16", "half", "float16", "f16", "h16", "h88"),
+    "bf16": ("bf16", "bfloat16"),
+    "int8": ("int8", "i8", "imma"),
+}
 
 
 @dataclass(frozen=True)
@@ -104,24 +115,57 @@ def _weight_products(layers: list[Layer]) -> Iterator[tuple[Layer, str]]:
             continue
         sources = [source(tensor) for tensor in layer.inputs[:2]]
         constants = [made for made in sources if made is not None and made.kind == "CONSTANT"]
-        has_weight = len(layer.inputs) == 1 or any(not _is_resizing(made.name) for made in constants)
+        has_weight = len(layer.inputs) == 1 or any(not is_resizing_matrix(made.name) for made in constants)
         if has_weight:
             quantized = len(layer.inputs) > 1 and all(is_dequantized(tensor) for tensor in layer.inputs[:2])
             yield layer, "int8" if quantized else SHORT_NAMES.get(layer.input_types[0], layer.input_types[0])
 
 
-def _is_resizing(constant_layer: str) -> bool:
-    return is_resizing_matrix(constant_layer)
-
-
 def inspected_receipt(engine_information: str) -> dict[str, Any]:
-    """Counts of a built engine from the inspector's JSON: layers, and output tensors by type."""
-    layers = json.loads(engine_information).get("Layers", [])
+    """Counts of a built engine from the inspector's JSON: layers, and output tensors by type.
+
+    Raises ValueError, TypeError, KeyError or AttributeError where it is no such JSON.
+    """
+    layers = json.loads(engine_information)["Layers"]
+    return {"engine_layers": len(layers), "engine_output_types": dict(sorted(_output_types(layers).items()))}
+
+
+def require_inspected(engine_information: str, precision: Precision, engine: str) -> None:
+    """CheckFailed where the inspector names types, and the asked one nowhere: in no tensor, no weights and no kernel.
+
+    That is all that can be said: an engine keeps some layers in other types, and a backend may quantize weights alone.
+    """
+    layers = json.loads(engine_information)["Layers"]
+    found = {name: count for name, count in _output_types(layers).items() if name in SPELLINGS}
+    text = " ".join(_said_of(layers)).lower().replace("uint8", "")
+    if precision == "fp16":
+        text = re.sub("bf16|bfloat16", "", text)
+    if found and not any(spelling in text for spelling in SPELLINGS[precision]):
+        raise CheckFailed(
+            f"{engine}: the request did not take effect: layers of the engine give {_words(found)}, and there is "
+            f"no {precision} in it; nothing was built"
+        )
+
+
+def _output_types(layers: list[Any]) -> Counter[str]:
     types: Counter[str] = Counter()
     for layer in layers:
         if isinstance(layer, dict):  # names only, where the engine was built without details
             types.update(_type_in(output.get("Format/Datatype", "")) for output in layer.get("Outputs", []))
-    return {"engine_layers": len(layers), "engine_output_types": dict(sorted(types.items()))}
+    return types
+
+
+def _said_of(found: object) -> Iterator[str]:
+    """All texts but names, which people have given."""
+    if isinstance(found, str):
+        yield found
+    elif isinstance(found, list):
+        for item in found:
+            yield from _said_of(item)
+    elif isinstance(found, dict):
+        for key, item in found.items():
+            if key not in ("Name", "Metadata"):
+                yield from _said_of(item)
 
 
 def _type_in(description: str) -> str:
