@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import importlib
 import platform
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from segdino_deploy.errors import SegdinoDeployError
+from segdino_deploy.engines.run.device_memory import has_package
+from segdino_deploy.errors import SegdinoDeployError, one_line
 from segdino_deploy.gpu import find_gpu, has_driver
 from segdino_deploy.machine import usable_threads
 from segdino_deploy.requirements import has_module, install_line
 
-# TensorRT versions that are known to miscompile DINOv3 models (NVIDIA/TensorRT issues 4558, 4723, 4742, 4333, 4813).
+# What is known of TensorRT versions (NVIDIA/TensorRT issues 4558, 4723, 4742, 4333, 4813).
 KNOWN_BAD_TENSORRT = {
-    "8.6.1": "ViT-L wrong",
-    "10.3": "ViT-B and ViT-L wrong",
-    "10.4": "fp32 wrong (cosine .018), fp16 NaN",
-    "10.7": "the Attention operator wrong",
-    "10.15": "ViT-L wrong",
-    "11.1": "recall loss in strongly typed fp32 (another model)",
+    "8.6.1": "miscompile DINOv3: ViT-L wrong",
+    "10.3": "miscompile DINOv3: ViT-B and ViT-L wrong",
+    "10.4": "miscompile DINOv3: fp32 wrong (cosine .018), fp16 NaN",
+    "10.7": "miscompile DINOv3: the Attention operator wrong",
+    "10.15": "miscompile DINOv3: ViT-L wrong",
+    "11.1": "lose recall in strongly typed fp32, seen with another model",
 }
+TENSORRT_DISTRIBUTIONS = ("tensorrt", "tensorrt-cu12", "tensorrt-cu13")  # an extra package may hold the module
 
 
 @dataclass(frozen=True)
@@ -44,21 +48,18 @@ def diagnose() -> list[Finding]:
     )
     findings.append(_library("onnxruntime", "onnxruntime", "onnxruntime", "", "builds and runs: fp32, fp16, int8"))
     findings.append(_openvino())
-    findings.append(
-        _library(
-            "tensorrt-rtx", "tensorrt_rtx", "tensorrt-rtx-cu13", "tensorrt-rtx", "builds ahead of time, no GPU needed"
-        )
-    )
+    findings.append(_tensorrt_rtx())
     findings.append(_tensorrt())
     findings.append(_gpu())
     return findings
 
 
-def _installed(distribution: str) -> str:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return ""
+def _installed(*distributions: str) -> str:
+    """The version of the first one that is installed; empty where none is."""
+    for name in distributions:
+        with suppress(PackageNotFoundError):
+            return version(name)
+    return ""
 
 
 def _library(component: str, module: str, distribution: str, extra: str, use: str) -> Finding:
@@ -83,19 +84,39 @@ def _openvino() -> Finding:
     return Finding("openvino", f"{finding.state}; this CPU computes in {types}", True)
 
 
+def _tensorrt_rtx() -> Finding:
+    finding = _library(
+        "tensorrt-rtx", "tensorrt_rtx", "tensorrt-rtx-cu13", "tensorrt-rtx", "builds ahead of time, no GPU needed"
+    )
+    return _with_memory(finding) if finding.ok and has_driver() else finding
+
+
 def _tensorrt() -> Finding:
-    finding = _library("tensorrt", "tensorrt", "tensorrt", "tensorrt", "builds on the GPU it runs on")
-    if not finding.ok:
+    if not has_module("tensorrt"):
+        return Finding("tensorrt", "not installed", False, install_line("tensorrt"))
+    found, failure = _installed(*TENSORRT_DISTRIBUTIONS), ""
+    try:
+        found = str(importlib.import_module("tensorrt").__version__)
+    except Exception as error:  # a broken shared library raises whatever it likes
+        failure = f"installed, does not load ({one_line(error)})"
+    state = f"{found}: {failure or 'builds on the GPU it runs on'}".strip(": ")
+    cure = tensorrt_warning(found) or (install_line("tensorrt") if failure else "")
+    return Finding("tensorrt", state, False, cure) if cure else _with_memory(Finding("tensorrt", state, True))
+
+
+def _with_memory(finding: Finding) -> Finding:
+    """Engines of TensorRT run on memory that another package gives."""
+    if has_package():
         return finding
-    warning = tensorrt_warning(_installed("tensorrt"))
-    return Finding("tensorrt", finding.state, not warning, warning)
+    state = f"{finding.state}; cannot run them: neither cuda-python nor pycuda is installed"
+    return Finding(finding.component, state, False, "pip install cuda-python")
 
 
 def tensorrt_warning(installed: str) -> str:
-    """What is known to be wrong with this TensorRT version for DINOv3 models; empty where nothing is."""
+    """What is known to be wrong with this TensorRT version, and the cure; empty where nothing is."""
     for bad, what in KNOWN_BAD_TENSORRT.items():
         if installed == bad or installed.startswith(bad + "."):
-            return f"TensorRT {bad} is known to miscompile DINOv3: {what}; use another version and run verify"
+            return f"TensorRT {bad} is known to {what}; use another version, or run verify"
     return ""
 
 

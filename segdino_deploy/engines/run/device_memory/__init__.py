@@ -33,6 +33,13 @@ def open_device_memory() -> DeviceMemory:
     )
 
 
+def has_package() -> bool:
+    """Whether one of the packages is installed; whether it works here, opening shows."""
+    from segdino_deploy.engines.run.device_memory.cuda_python import SPELLINGS
+
+    return any(map(_has, (*SPELLINGS, "pycuda.driver")))
+
+
 def _has(name: str) -> bool:
     """As `has_module`, for a module inside packages that may be missing themselves."""
     try:
@@ -41,4 +48,4 @@ def _has(name: str) -> bool:
         return False
 
 
-__all__ = ["DEFAULT_STREAM", "DeviceMemory", "open_device_memory"]
+__all__ = ["DEFAULT_STREAM", "DeviceMemory", "has_package", "open_device_memory"]
