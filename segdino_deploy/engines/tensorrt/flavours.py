@@ -49,6 +49,7 @@ class Flavour:
     suffix: str  # of its engine files
     builds_without_gpu: bool
     options: frozenset[str]
+    magic: bytes = b""  # that its engine files begin with, where that is known for certain
     cures: tuple[tuple[str, str], ...] = ()  # part of an error message of its own, and what to do
     # Kernels are made where it runs: there is a cache of them, CUDA graphs are its own, and it says what it will open.
     compiles_on_device: bool = False
@@ -92,6 +93,7 @@ FLAVOURS: dict[str, Flavour] = {
             "rtx",
             builds_without_gpu=True,
             options=_COMMON | {"compute_capabilities"},
+            magic=b"vtrt",
             cures=_CURES,
             compiles_on_device=True,
         ),

@@ -86,6 +86,10 @@ def load_engine(card: ModelCard, engine: Engine, path: Path) -> LoadedEngine:
         if reasons:
             words = " and ".join(REASONS[reason] for reason in reasons)
             raise MissingComponent(f"{error}; {words}; {_cure(engine, path)}")
+        other = next((f for f in FLAVOURS.values() if f is not flavour and f.magic and data[:4] == f.magic), None)
+        if other is not None:  # said only now: TensorRT itself knows best what it can open
+            said = f"its first bytes are those of a {other.title} engine"
+            raise InputError(f"{error}; {said}; {_cure(engine, path)}")
         raise SegdinoDeployError(f"{error}; copy the bundle again, or {_cure(engine, path)}")
     loaded.engine = deserialized
     try:

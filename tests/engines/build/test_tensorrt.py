@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from segdino_deploy import Bundle, build_engine
+from segdino_deploy import Bundle, build_engine, export_model
 from segdino_deploy.canary import Canary
 from segdino_deploy.engines.build import BuildOptions, find_built, tensorrt
 from segdino_deploy.engines.build.contract import BuildRequest
@@ -18,9 +20,10 @@ from segdino_deploy.engines.tensorrt.flavours import FLAVOURS
 from segdino_deploy.engines.tensorrt.messages import Messages
 from segdino_deploy.engines.tensorrt.options import TensorRtOptions
 from segdino_deploy.errors import InputError, MissingComponent, SegdinoDeployError
+from segdino_deploy.export.options import ExportOptions
 from segdino_deploy.gpu import has_gpu
-from segdino_deploy.manifest import PRECISIONS, Precision
-from tests.conftest import Golden
+from segdino_deploy.manifest import PRECISIONS, BatchRange, Precision
+from tests.conftest import Golden, read_golden
 from tests.engines.tensorrt.helpers import small_network
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
@@ -159,6 +162,43 @@ def test_a_gpu_that_it_cannot_build_for_is_refused_and_the_bundle_stays(bundle_c
     with pytest.raises(InputError, match=r"9\.9 is none that TensorRT-RTX builds for \(7\.5, 8\.0, .*12\.0"):
         build_engine(bundle, options("fp16", compute_capabilities=("9.9",)))
     assert Bundle.open(bundle.path).manifest.engines == {}
+
+
+def test_too_small_a_workspace_names_its_option_and_the_bundle_stays(bundle_copy: Copy) -> None:
+    bundle = bundle_copy("v1_convt")
+    with pytest.raises(SegdinoDeployError, match=r"cannot build the engine: .*; give it more with --workspace MIB$"):
+        build_engine(bundle, options("fp32", workspace_mib=1))
+
+    assert Bundle.open(bundle.path).manifest == bundle.manifest
+    assert [entry.name for entry in bundle.path.iterdir() if entry.name.startswith(".build")] == []
+
+
+def test_a_full_disk_is_one_line_and_the_bundle_stays(bundle_copy: Copy) -> None:
+    bundle = bundle_copy()
+    code = """
+import resource, sys
+from segdino_deploy.cli.app import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # writing past this fails, as on a full disk
+sys.argv[1:] = ["build-engine", sys.argv[1], "--fp32", "--backend", "tensorrt-rtx"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(bundle.path)], capture_output=True, text=True)
+
+    assert done.returncode == 2
+    assert f"no space left to write {bundle.path}" in done.stderr.splitlines()[-1]
+    assert Bundle.open(bundle.path).manifest == bundle.manifest
+    assert [entry.name for entry in bundle.path.iterdir() if entry.name.startswith(".build")] == []
+
+
+def test_a_model_of_any_batch_size_builds_with_its_profile(tmp_path: Path) -> None:
+    golden = read_golden("v1_convt")
+    batch = BatchRange(min=1, opt=2, max=4)
+    bundle = export_model(golden.checkpoint, tmp_path / "b.segdino", ExportOptions(golden.input_hw, batch))
+
+    engine = build_engine(bundle, options("fp16"))
+
+    assert bundle.file(engine.file).stat().st_size > 50_000
+    assert engine.receipt["weight_products"]["fp16"] > 0
 
 
 def test_options_of_another_backend_are_refused_before_anything_is_made(bundle_copy: Copy) -> None:

@@ -17,7 +17,7 @@ from onnx import helper
 from segdino_deploy.engines.run import RUNNERS
 from segdino_deploy.engines.run.tensorrt import TensorRtRunner
 from segdino_deploy.engines.tensorrt import loading
-from segdino_deploy.engines.tensorrt.flavours import FLAVOURS
+from segdino_deploy.engines.tensorrt.flavours import FLAVOURS, Flavour
 from segdino_deploy.engines.tensorrt.loading import load_engine, require_runnable
 from segdino_deploy.engines.tensorrt.tensors import Found, check_tensors
 from segdino_deploy.errors import InputError, MissingComponent, SegdinoDeployError
@@ -25,7 +25,7 @@ from segdino_deploy.gpu import Gpu, find_gpu
 from segdino_deploy.manifest import Engine, LoweringRecord
 from tests.engines.run.model import make_card
 from tests.engines.run.tiny_engine import build, define, tensors_of_network
-from tests.engines.tensorrt import helpers
+from tests.engines.tensorrt import helpers, refitting
 from tests.typings import stubs
 
 ADA = Gpu("NVIDIA L4", "8.9", "13.0", 1, 24 * 2**30)
@@ -155,6 +155,20 @@ def test_a_driver_that_does_not_answer_the_library_is_told(put: Callable[[bytes]
         load_engine(CARD, engine_record(rtx.__version__), path)
 
     assert_one_line(caught.value)
+
+
+def test_an_engine_of_the_other_product_is_told_by_its_first_bytes(
+    put: Callable[[bytes], Path], plan: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = put(plan)
+    monkeypatch.setattr(Flavour, "load", lambda _: refitting.API)  # which opens no such file, as TensorRT does not
+
+    with pytest.raises(InputError, match="its first bytes are those of a TensorRT-RTX engine; build it here") as caught:
+        load_engine(CARD, engine_record("10.9.0", backend="tensorrt"), path)
+
+    assert_one_line(caught.value)
+    with pytest.raises(SegdinoDeployError, match="Serialization assertion failed; copy the bundle again, or build it"):
+        load_engine(CARD, engine_record("10.9.0", backend="tensorrt"), put(b"damaged"))
 
 
 class Answers:
