@@ -68,8 +68,10 @@ def test_an_engine_without_weights_gets_them_from_the_bundle(
     build_engine(bundle, BuildOptions("fp16", backend))  # so that the typed model is in the bundle
     try:
         engine = build_engine(bundle, BuildOptions("fp16", backend, tensorrt=TensorRtOptions(strip_weights=True)))
-    except SegdinoDeployError as error:
-        pytest.skip(f"this GPU builds none: {error}")
+    except MissingComponent as error:  # and nothing else: what TensorRT refuses is a fault of ours
+        pytest.skip(f"this machine builds none: {error}")
+    if engine.canary is None:
+        pytest.skip(f"{backend} does not run on this GPU")
 
     with open_in_bundle(bundle, engine) as runner:
         canary = canary_for(bundle, engine.source)

@@ -13,12 +13,14 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper
+from onnx.numpy_helper import from_array
 
 from segdino_deploy.engines.run import RUNNERS
 from segdino_deploy.engines.run.tensorrt import TensorRtRunner
 from segdino_deploy.engines.tensorrt import loading
 from segdino_deploy.engines.tensorrt.flavours import FLAVOURS, Flavour
-from segdino_deploy.engines.tensorrt.loading import load_engine, require_runnable
+from segdino_deploy.engines.tensorrt.loading import LoadedEngine, load_engine, require_runnable
+from segdino_deploy.engines.tensorrt.messages import Messages
 from segdino_deploy.engines.tensorrt.tensors import Found, check_tensors
 from segdino_deploy.errors import InputError, MissingComponent, SegdinoDeployError
 from segdino_deploy.gpu import Gpu, find_gpu
@@ -205,6 +207,30 @@ def test_a_stripped_engine_takes_its_weights_from_the_bundle(bundle: Path) -> No
 
     (bundle / "engines" / "model.fp16.onnx").write_bytes(b"beside, while it is built")
     assert loading._spelled(loading._source(engine, path), engine) == b"beside, while it is built"
+
+
+def test_they_are_in_the_engine_before_it_runs(bundle: Path) -> None:
+    api: Any = refitting.API
+    engine = engine_record("10.9.0", backend="tensorrt", strip_weights=True)
+    path = bundle / "engines" / "x.plan"
+    empty, full = (
+        helper.make_model(
+            helper.make_graph([], "g", [], [], [from_array(np.full(9, value, np.float32), name) for name in "ab"])
+        )
+        for value in (0, 1)
+    )
+    messages = Messages(api)
+    stripped: Any = refitting.Engine(refitting.engine_of(empty, ["a", "b"], fused={"a": "b", "b": "a"}))
+    loaded = LoadedEngine(api, FLAVOURS["tensorrt"], messages, None, None)
+
+    onnx.save(full, bundle / "model.fp16.onnx")
+    loading._bring_weights(loaded, stripped, engine, path)
+    assert refitting.weights_in(stripped.stored()) == {t.name: t.raw_data for t in full.graph.initializer}
+
+    del full.graph.initializer[1]
+    onnx.save(full, bundle / "model.fp16.onnx")
+    with pytest.raises(SegdinoDeployError, match=r"cannot bring the weights of .*model.fp16.onnx into .*build it here"):
+        loading._bring_weights(loaded, stripped, engine, path)
 
 
 def test_its_weights_come_with_the_names_that_the_engine_knows(tmp_path: Path) -> None:

@@ -67,6 +67,9 @@ class Engine:
     def __init__(self, data: bytes) -> None:
         self.content = json.loads(data)
 
+    def stored(self) -> bytes:
+        return _store(self.content["weights"], self.content["fused"], True)
+
     def create_serialization_config(self) -> SerializationConfig:
         return SerializationConfig()
 
@@ -122,6 +125,23 @@ class Refitter:
         return True
 
 
+class OnnxParserRefitter:
+    """Gives the engine every weight of a model that it has."""
+
+    def __init__(self, refitter: Refitter, logger: Any) -> None:
+        self.refitter, self.logger = refitter, logger
+        self.kept: list[Any] = []
+
+    def refit_from_bytes(self, data: bytes) -> bool:
+        known = set(self.refitter.get_all_weights())
+        for tensor in onnx.load_from_string(data).graph.initializer:
+            if tensor.name in known:
+                self.kept.append(onnx.numpy_helper.to_array(tensor))
+                if not self.refitter.set_named_weights(tensor.name, Weights(self.kept[-1])):
+                    return False
+        return True
+
+
 class Logger:
     Severity = SimpleNamespace(INTERNAL_ERROR=1, ERROR=2, WARNING=3, INFO=4)
 
@@ -131,6 +151,7 @@ API = SimpleNamespace(
     __version__="10.9.0",
     DataType=SimpleNamespace(BF16="BF16"),
     ILogger=Logger,
+    OnnxParserRefitter=OnnxParserRefitter,
     Refitter=Refitter,
     Runtime=Runtime,
     SerializationFlag=SimpleNamespace(EXCLUDE_WEIGHTS="EXCLUDE_WEIGHTS", INCLUDE_REFIT="INCLUDE_REFIT"),
