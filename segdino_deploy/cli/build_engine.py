@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -33,6 +32,7 @@ from segdino_deploy.cli.tensorrt_options import (
     TimingCacheOption,
     VersionCompatibleOption,
     WorkspaceOption,
+    with_given,
 )
 from segdino_deploy.errors import InputError
 
@@ -143,8 +143,6 @@ def command(
     held_out = HeldOutOptions(data or Path(), image_dir, mask_dir, parse_integers("--foreground", foreground), head)
     if max_drop is not None and "int8" not in precisions:
         raise InputError("--max-drop: is for --int8; other precisions have nothing to choose")
-    if max_drop is not None and not (math.isfinite(max_drop) and max_drop >= 0):
-        raise InputError(f"--max-drop: {max_drop:g} is not a number of percent from 0 on")
     if max_drop is not None and data is None:
         raise InputError("--max-drop: needs held-out images to measure the drop on: name them with --data DIR")
     if max_drop is None and data is not None:
@@ -153,8 +151,7 @@ def command(
     for option, value in only_with_data.items():
         if value is not None and max_drop is None:
             raise InputError(f"{option}: is about the masks of --data: say how much may be lost with --max-drop P")
-    if max_drop is not None and (fp32_groups is not None or base.fp32_groups is not None):
-        raise InputError("--fp32-groups: --max-drop finds them: leave out one of the two (the recipe may name some)")
+    budget = None if max_drop is None else Budget(max_drop, held_out)
     given = {
         "lowering": lowering,
         "calibration_method": calibration_method,
@@ -163,33 +160,38 @@ def command(
         "fp32_groups": None if fp32_groups is None else split_names(fp32_groups),
     }
     base = base.model_copy(update={name: value for name, value in given.items() if value is not None})
-    asked: dict[str, Any] = {
-        "workspace_mib": workspace,
-        "optimization_level": optimization_level,
-        "aux_streams": aux_streams,
-        "refittable": refittable or None,
-        "strip_weights": strip_weights or None,
-        "low_memory": low_memory or None,
-        "compute_capabilities": None if compute_capabilities is None else tuple(split_names(compute_capabilities)),
-        "version_compatible": version_compatible or None,
-        "hardware_compatible": hardware_compatible,
-        "dla_core": dla_core,
-        "timing_cache": timing_cache,
-    }
-    tensorrt = replace(base.tensorrt, **{name: value for name, value in asked.items() if value is not None})
+    tensorrt = with_given(
+        base.tensorrt,
+        compute_capabilities,
+        workspace_mib=workspace,
+        optimization_level=optimization_level,
+        aux_streams=aux_streams,
+        refittable=refittable,
+        strip_weights=strip_weights,
+        low_memory=low_memory,
+        version_compatible=version_compatible,
+        hardware_compatible=hardware_compatible,
+        dla_core=dla_core,
+        timing_cache=timing_cache,
+    )
+    wanted = [
+        replace(
+            base.options(precision, None, calibration),
+            image_dir=image_dir,
+            tensorrt=tensorrt,
+            budget=budget if precision == "int8" else None,
+        )
+        for precision in precisions
+    ]
     opened = Bundle.open(bundle_path(bundle))
     built: list[Engine] = []
-    for precision in precisions:
+    for options in wanted:
         names = backend or base.backends
         if not names:
             chosen, reason = choose_backend()
             names = [chosen]
             if not as_json:
                 print_line(f"backend {chosen}: {reason}")
-        budget = Budget(max_drop, held_out) if max_drop is not None and precision == "int8" else None
-        options = replace(
-            base.options(precision, None, calibration), image_dir=image_dir, tensorrt=tensorrt, budget=budget
-        )
         for name in names:
             known = find_built(opened, name, options) if resume else None
             if known is not None:
@@ -213,7 +215,7 @@ def command(
                     else:
                         print_search(missed.search)
                     raise
-            if budget is not None and not as_json:
+            if options.budget is not None and not as_json:
                 print_search(read_search(opened, f"{name}-int8"))
             built.append(engine)
             if not as_json:

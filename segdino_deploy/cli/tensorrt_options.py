@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from segdino_deploy.cli.arguments import split_names
+
+if TYPE_CHECKING:
+    from segdino_deploy.engines.tensorrt.options import TensorRtOptions
 
 WorkspaceOption = Annotated[
     int | None,
@@ -47,3 +53,14 @@ TimingCacheOption = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="TensorRT: kernel timings of former builds, read and written again."),
 ]
+
+
+def with_given(base: TensorRtOptions, compute_capabilities: str | None, **given: Any) -> TensorRtOptions:
+    """The recipe's options and those of the line, which win. `given`: by their fields; None or False: not given.
+
+    InputError where one is out of its range.
+    """
+    named = {name: value for name, value in given.items() if value is not None and value is not False}
+    if compute_capabilities is not None:
+        named["compute_capabilities"] = tuple(split_names(compute_capabilities))
+    return replace(base, **named)

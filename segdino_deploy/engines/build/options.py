@@ -12,6 +12,7 @@ from segdino_deploy.engines.lowering.choose import AS_EXPORTED, AUTO, NONE
 from segdino_deploy.engines.precision.budget.options import Budget
 from segdino_deploy.engines.tensorrt.options import TensorRtOptions
 from segdino_deploy.engines.tensorrt.versions import RECEIPT_OPTIONS, options_for_receipt
+from segdino_deploy.errors import InputError
 from segdino_deploy.manifest import Engine, Precision
 
 
@@ -38,6 +39,15 @@ class BuildOptions:
     fp32_groups: tuple[str, ...] | None = None
     budget: Budget | None = None
     tensorrt: TensorRtOptions = field(default_factory=TensorRtOptions)
+
+    def __post_init__(self) -> None:
+        """InputError for a budget where there is nothing to choose, or the choice is made already."""
+        if self.budget is not None and self.precision != "int8":
+            raise InputError("--max-drop: is for --int8; other precisions have nothing to choose")
+        if self.budget is not None and self.fp32_groups is not None:
+            raise InputError(
+                "--fp32-groups: --max-drop finds them: leave out one of the two (the recipe may name some)"
+            )
 
     @property
     def how_to_calibrate(self) -> CalibrationOptions:

@@ -86,8 +86,6 @@ def build_engine(
     check_backend(name, options.lowering)
     check_options(options.tensorrt, name)
     check_timing_cache(options.tensorrt.timing_cache)
-    if options.budget is not None and options.precision != "int8":
-        raise InputError("--max-drop: is for --int8; other precisions have nothing to choose")
     if options.precision == "int8" and name == "openvino":
         openvino.check_int8_batch(bundle.manifest.model)
     backend.check()
@@ -183,8 +181,6 @@ def _make_model(
     from segdino_deploy.engines.precision.budget.held_out import read_held_out
     from segdino_deploy.engines.precision.budget.plan import find_plan
 
-    if options.fp32_groups is not None:
-        raise InputError("fp32_groups: --max-drop finds them: leave out one of the two (the recipe may name some)")
     on_step("reading held-out images")
     held_out = read_held_out(bundle.manifest.model, options.budget.held_out)
     images = len(held_out.images)

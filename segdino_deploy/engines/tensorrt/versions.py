@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
 from segdino_deploy.engines.tensorrt.flavours import Flavour
-from segdino_deploy.engines.tensorrt.options import TensorRtOptions
+from segdino_deploy.engines.tensorrt.options import TensorRtOptions, option_of
 from segdino_deploy.gpu import Gpu
 from segdino_deploy.manifest import Engine
 
@@ -44,13 +45,12 @@ def why_it_cannot_run(engine: Engine, flavour: Flavour, version: str, gpu: Gpu) 
 def rebuild_command(engine: Engine, bundle: Path) -> str:
     """The command that builds the engine again, with the options that it was built with."""
     given = engine.receipt.get(RECEIPT_OPTIONS, {})
-    words = [f"segdino-deploy build-engine {bundle} --{engine.precision} --backend {engine.backend}"]
-    names = {"workspace_mib": "workspace"}
+    where = shlex.quote(str(bundle))
+    words = [f"segdino-deploy build-engine {where} --{engine.precision} --backend {engine.backend}"]
     for name, value in given.items():
         if name == "compute_capabilities":
             continue  # of the machine that it is built for now
-        option = "--" + names.get(name, name).replace("_", "-")
-        words.append(option if value is True else f"{option} {value}")
+        words.append(option_of(name) if value is True else f"{option_of(name)} {value}")
     return " ".join(words)
 
 

@@ -67,6 +67,9 @@ def test_the_rebuild_command_has_the_options_that_the_engine_was_built_with() ->
     assert rebuild_command(built, Path("polyp.segdino")) == (
         "segdino-deploy build-engine polyp.segdino --fp16 --backend tensorrt --workspace 64 --version-compatible"
     )
+    assert rebuild_command(built, Path("my models/polyp.segdino")).startswith(
+        "segdino-deploy build-engine 'my models/polyp.segdino' --fp16 "
+    )
     for_ada = engine_record("tensorrt-rtx", "1.7", None, compute_capabilities=("8.9",))
     assert rebuild_command(for_ada, Path("p.segdino")).endswith("--fp16 --backend tensorrt-rtx")
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
+
+from segdino_deploy.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -23,3 +26,8 @@ class Budget:
 
     max_drop: float
     held_out: HeldOutOptions
+
+    def __post_init__(self) -> None:
+        """InputError where nothing can be lost by so much."""
+        if not (math.isfinite(self.max_drop) and self.max_drop >= 0):
+            raise InputError(f"--max-drop: {self.max_drop:g} is not a number of percent from 0 on")
