@@ -8,9 +8,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, StrictInt, ValidationError
 
-from segdino_deploy.engines.tensorrt.options import TensorRtOptions
+from segdino_deploy.engines.tensorrt.options import OptionRefused, TensorRtOptions
+from segdino_deploy.engines.tensorrt.versions import options_for_receipt
 from segdino_deploy.errors import InputError, one_line
 from segdino_deploy.manifest import Engine, Precision, TypedModel
 
@@ -60,8 +61,8 @@ class BuildRecipe(Recipe):
     backends: list[str] = []
     calibration: Path | None = None  # relative to the working directory
     calibration_method: str | None = None
-    calibration_images: int | None = None
-    seed: int = 0
+    calibration_images: StrictInt | None = None
+    seed: StrictInt = 0
     fp32_groups: list[str] | None = None  # under int8, exactly these; left out: those that need a search
     smoothing: dict[str, float] | None = None  # [smoothing]: strength by layer; left out: searched
     inference_precision: str | None = None  # OpenVINO; left out: measured
@@ -100,14 +101,23 @@ def read_recipe(path: Path, kind: type[AnyRecipe]) -> AnyRecipe:
         raise InputError(f"{path}: no such recipe") from error
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: not valid TOML ({one_line(error)})") from error
+    except OptionRefused as error:
+        raise InputError(f"{path}: tensorrt.{error.field}: {error.why}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        in_table = len(first["loc"]) > 1 and first["loc"][0] == "tensorrt"
-        known = ", ".join([field.name for field in fields(TensorRtOptions)] if in_table else kind.model_fields)
-        raise InputError(f"{path}: {place}: {first['msg'].lower()} (known keys: {known})") from error
+        raise InputError(f"{path}: {_in_words(error, kind)}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({one_line(error)})") from error
+
+
+def _in_words(error: ValidationError, kind: type[Recipe]) -> str:
+    """Key and reason of the first error; of an unknown key also those that are known."""
+    first = error.errors()[0]
+    said = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg'].lower()}"
+    if first["type"] not in ("extra_forbidden", "unexpected_keyword_argument"):
+        return said
+    in_table = len(first["loc"]) > 1 and first["loc"][0] == "tensorrt"
+    known = [field.name for field in fields(TensorRtOptions)] if in_table else list(kind.model_fields)
+    return f"{said} (known keys: {', '.join(known)})"
 
 
 def write_build_recipe(options: BuildOptions, engine: Engine, typed: TypedModel) -> str:
@@ -129,5 +139,7 @@ def write_build_recipe(options: BuildOptions, engine: Engine, typed: TypedModel)
     if engine.inference_precision is not None:
         lines.append(f"inference_precision = {json.dumps(engine.inference_precision)}")
     lines += ["fp32_groups = [", *(f"  {json.dumps(group)}, # {why}" for group, why in typed.int8.floats.items()), "]"]
+    if given := options_for_receipt(options.tensorrt):
+        lines += ["", "[tensorrt]", *(f"{name} = {json.dumps(value)}" for name, value in given.items())]
     lines += ["", "[smoothing]", *(f"{json.dumps(k)} = {v}" for k, v in typed.int8.strengths.items())]
     return "\n".join(lines) + "\n"

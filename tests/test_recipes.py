@@ -42,3 +42,21 @@ def test_wrong_toml_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "r.toml").write_text('precisions = ["fp8"]')
     with pytest.raises(InputError, match=r"r\.toml: precisions\.0"):
         read_recipe(tmp_path / "r.toml", BuildRecipe)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[tensorrt]\nworkspace_mib = 0", "tensorrt.workspace_mib: 0 is not from 1 to 1048576"),
+        ('[tensorrt]\ncompute_capabilities = ["sm90"]', "tensorrt.compute_capabilities: 'sm90' is none; such as 8.9"),
+        ('[tensorrt]\nworkspace_mib = "512"', "tensorrt.workspace_mib: input should be a valid integer"),
+        ("[tensorrt]\noptimization_level = true", "tensorrt.optimization_level: input should be a valid integer"),
+        ('[tensorrt]\nlow_memory = "yes"', "tensorrt.low_memory: input should be a valid boolean"),
+        ('calibration_images = "8"', "calibration_images: input should be a valid integer"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_with_file_and_key(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_recipe(tmp_path / "r.toml", BuildRecipe)
+    assert str(caught.value).startswith(f"{tmp_path / 'r.toml'}: {said}")

@@ -59,7 +59,9 @@ class Flavour:
         return cast(TensorRtModule, require_module(self.module, f"{self.name} engines", extra=self.name))
 
 
-_COMMON = frozenset({"workspace_mib", "optimization_level", "aux_streams", "refittable", "strip_weights", "low_memory"})
+_COMMON = frozenset({"workspace_mib", "refittable", "strip_weights", "low_memory"})
+# TensorRT-RTX chooses kernels where it runs: no level or number of streams changes a byte of its engines.
+_TIMED = frozenset({"optimization_level", "aux_streams", "timing_cache"})
 _CURES = (
     ("No space left", "free some disk space"),
     ("out of memory", "close other programs, or build with --low-memory"),
@@ -82,7 +84,7 @@ FLAVOURS: dict[str, Flavour] = {
             "tensorrt",
             "plan",
             builds_without_gpu=False,
-            options=_COMMON | {"version_compatible", "hardware_compatible", "dla_core", "timing_cache"},
+            options=_COMMON | _TIMED | {"version_compatible", "hardware_compatible", "dla_core"},
             cures=_CURES,
         ),
         Flavour(

@@ -7,15 +7,30 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, StrictBool, StrictInt
 
 from segdino_deploy.engines.tensorrt.flavours import FLAVOURS, Flavour
 from segdino_deploy.errors import InputError
 
 HardwareLevel = Literal["same", "ampere-plus"]
 HARDWARE_LEVELS: tuple[HardwareLevel, ...] = get_args(HardwareLevel)
-OPTIMIZATION_LEVELS = range(6)
+CAPABILITY = re.compile(r"[1-9]\d?\.\d")
+RANGES = {
+    "workspace_mib": (1, 2**20),  # no device has a TiB
+    "aux_streams": (0, 64),
+    "dla_core": (0, 15),
+    "optimization_level": (0, 5),
+}
 LOW_MEMORY_WORKSPACE_MIB = 256  # of a Jetson's memory, which processor and GPU share
+
+
+class OptionRefused(InputError):
+    """A value that an option cannot have; `field` is its name in a recipe."""
+
+    def __init__(self, field: str, why: str) -> None:
+        super().__init__(f"{option_of(field)}: {why}")
+        self.field = field
+        self.why = why
 
 
 @dataclass(frozen=True)
@@ -33,38 +48,41 @@ class TensorRtOptions:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")  # as a table of a recipe
 
-    workspace_mib: int | None = None
-    optimization_level: int | None = None
-    aux_streams: int | None = None
-    version_compatible: bool = False
+    workspace_mib: StrictInt | None = None
+    optimization_level: StrictInt | None = None
+    aux_streams: StrictInt | None = None
+    version_compatible: StrictBool = False
     hardware_compatible: HardwareLevel | None = None
-    refittable: bool = False
-    strip_weights: bool = False
+    refittable: StrictBool = False
+    strip_weights: StrictBool = False
     compute_capabilities: tuple[str, ...] = ()
-    dla_core: int | None = None
+    dla_core: StrictInt | None = None
     timing_cache: Path | None = None
-    low_memory: bool = False
+    low_memory: StrictBool = False
 
     def __post_init__(self) -> None:
-        """InputError for a value out of its range, and for two options that exclude each other."""
-        lowest = {"workspace_mib": 1, "aux_streams": 0, "dla_core": 0, "optimization_level": 0}
-        for name, low in lowest.items():
+        """OptionRefused for a value out of its range, and for two options that exclude each other.
+
+        Compute capabilities are put in order, each once.
+        """
+        for name, (low, high) in RANGES.items():
             value = getattr(self, name)
-            if value is not None and value < low:
-                raise InputError(f"{option_of(name)}: {value} is below {low}")
-        if self.optimization_level is not None and self.optimization_level not in OPTIMIZATION_LEVELS:
-            raise InputError(f"{option_of('optimization_level')}: {self.optimization_level} is not from 0 to 5")
+            if value is not None and not low <= value <= high:
+                raise OptionRefused(name, f"{value} is not from {low} to {high}")
         if self.hardware_compatible not in (None, *HARDWARE_LEVELS):
             levels = " or ".join(HARDWARE_LEVELS)
-            raise InputError(f"{option_of('hardware_compatible')}: {self.hardware_compatible!r} is not {levels}")
+            raise OptionRefused("hardware_compatible", f"{self.hardware_compatible!r} is not {levels}")
         if self.refittable and self.strip_weights:
-            raise InputError(
-                f"{option_of('refittable')}: leave it out beside {option_of('strip_weights')}: an engine without "
-                "weights takes all of them from the bundle's ONNX file, so that there are none in it to exchange"
+            raise OptionRefused(
+                "refittable",
+                f"leave it out beside {option_of('strip_weights')}: an engine without "
+                "weights takes all of them from the bundle's ONNX file, so that there are none in it to exchange",
             )
         for capability in self.compute_capabilities:
-            if not re.fullmatch(r"\d{1,2}\.\d", capability):
-                raise InputError(f"{option_of('compute_capabilities')}: {capability!r} is none; such as 8.9")
+            if not CAPABILITY.fullmatch(capability):
+                raise OptionRefused("compute_capabilities", f"{capability!r} is none; such as 8.9")
+        in_order = sorted(set(self.compute_capabilities), key=lambda one: [int(part) for part in one.split(".")])
+        object.__setattr__(self, "compute_capabilities", tuple(in_order))
 
     @property
     def workspace_bytes(self) -> int | None:

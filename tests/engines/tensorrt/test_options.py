@@ -16,11 +16,14 @@ from segdino_deploy.errors import InputError
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"workspace_mib": 0}, "--workspace: 0 is below 1"),
-        ({"aux_streams": -1}, "--aux-streams: -1 is below 0"),
+        ({"workspace_mib": 0}, "--workspace: 0 is not from 1 to 1048576"),
+        ({"workspace_mib": 10**18}, "--workspace: 1000000000000000000 is not from 1 to 1048576"),
+        ({"aux_streams": -1}, "--aux-streams: -1 is not from 0 to 64"),
+        ({"aux_streams": 2**31}, "--aux-streams: 2147483648 is not from 0 to 64"),
         ({"optimization_level": 6}, "--optimization-level: 6 is not from 0 to 5"),
         ({"hardware_compatible": "turing"}, "--hardware-compatible: 'turing' is not same or ampere-plus"),
         ({"compute_capabilities": ("8.9", "sm90")}, "--compute-capabilities: 'sm90' is none; such as 8.9"),
+        ({"compute_capabilities": ("08.9",)}, "--compute-capabilities: '08.9' is none; such as 8.9"),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_name(values: dict[str, Any], said: str) -> None:
@@ -39,6 +42,12 @@ def test_an_engine_without_weights_is_not_one_whose_weights_can_be_exchanged() -
     [
         ({"workspace_mib": 64}, "openvino", "--workspace: is for tensorrt and tensorrt-rtx engines, not for openvino"),
         ({"dla_core": 0}, "tensorrt-rtx", "--dla-core: is for tensorrt engines, not for tensorrt-rtx"),
+        (
+            {"optimization_level": 5},
+            "tensorrt-rtx",
+            "--optimization-level: is for tensorrt engines, not for tensorrt-rtx",
+        ),
+        ({"aux_streams": 0}, "tensorrt-rtx", "--aux-streams: is for tensorrt engines, not for tensorrt-rtx"),
         ({"timing_cache": Path("c")}, "tensorrt-rtx", "--timing-cache: is for tensorrt engines, not for tensorrt-rtx"),
         (
             {"compute_capabilities": ("8.9",)},
@@ -60,6 +69,12 @@ def test_every_option_belongs_to_a_flavour_and_defaults_to_nothing() -> None:
     assert TensorRtOptions().given() == {}
     for backend in (*FLAVOURS, "openvino", "onnxruntime"):
         check_options(TensorRtOptions(), backend)
+
+
+def test_compute_capabilities_are_in_order_and_each_once() -> None:
+    asked = TensorRtOptions(compute_capabilities=("12.0", "8.9", "12.0"))
+    assert asked.compute_capabilities == ("8.9", "12.0")
+    assert asked == TensorRtOptions(compute_capabilities=("8.9", "12.0"))
 
 
 def test_little_memory_limits_the_workspace_unless_one_is_given() -> None:
