@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 
 from segdino_deploy.canary import Canary, Reference
 from segdino_deploy.engines.run.onnxruntime import open_session
+from segdino_deploy.errors import SegdinoDeployError, one_line
 from segdino_deploy.evidence import TOLERANCE, parity
 from segdino_deploy.export.graph import INPUT, logits_of_heads, with_logits
 from segdino_deploy.manifest import ParityRecord, Precision, head_and_kind
+
+STATED_TYPE_OPSET = 21  # from which on QuantizeLinear may state its result's type
 
 
 def random_images(batch: int, size_hw: tuple[int, int], seed: int = 1) -> NDArray[np.uint8]:
@@ -22,8 +25,14 @@ def random_images(batch: int, size_hw: tuple[int, int], seed: int = 1) -> NDArra
 
 def onnx_logits(model: onnx.ModelProto) -> Reference:
     """A function from uint8 `[N, H, W, 3]` to logits `[N, C, H, W]` by head, run by ONNX Runtime on the CPU."""
-    session = open_session(with_logits(model).SerializeToString())
+    import onnxruntime as ort
 
+    try:
+        session = open_session(with_logits(model).SerializeToString(), is_int8=_states_quantized_type(model))
+    except Exception as error:  # onnxruntime's exceptions share no public base
+        raise SegdinoDeployError(
+            f"the model cannot be checked: ONNX Runtime {ort.__version__} does not open it ({one_line(error)})"
+        ) from error
     names = logits_of_heads(model)
 
     def run(images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
@@ -31,6 +40,16 @@ def onnx_logits(model: onnx.ModelProto) -> Reference:
         return {head_and_kind(name)[0]: array for name, array in zip(names, arrays, strict=True)}
 
     return run
+
+
+def _states_quantized_type(model: onnx.ModelProto) -> bool:
+    """Whether ONNX Runtime 1.32 must leave MatMul and Add apart: Q/DQ in opset 21 or later.
+
+    It would make Gemm of them and write a QuantizeLinear for it that states its type, which opset 21 has brought. Then
+    it makes unsigned zero points of signed ones, forgets the stated type, and refuses its own graph.
+    """
+    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    return opset >= STATED_TYPE_OPSET and any(node.op_type == "QuantizeLinear" for node in model.graph.node)
 
 
 def measure_parity(
