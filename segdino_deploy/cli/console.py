@@ -56,11 +56,13 @@ class Progress:
     """
 
     QUIET_SECONDS = 10.0
+    SETTLED_SECONDS = 2.0  # what is counted in a burst before says nothing of the rest
 
     def __init__(self) -> None:
         self._is_terminal = sys.stderr.isatty()
         self._stage = ""
         self._started = 0.0
+        self._settled: tuple[float, int] | None = None  # when the count had settled, and what it was
         self._last_line = 0.0
 
     def __enter__(self) -> Progress:
@@ -77,12 +79,16 @@ class Progress:
         self._show(f"{text} ...")
 
     def count(self, stage: str, done: int, total: int) -> None:
-        """Reports `done` of `total` in a stage, with the time left."""
+        """Reports `done` of `total` in a stage, with the time left where it can be told."""
         now = time.monotonic()
         if stage != self._stage:
             self._stage, self._started, self._last_line = stage, now, now
-        elapsed = now - self._started
-        left = f", {elapsed / (done - 1) * (total - done):.0f} s left" if 1 < done < total else ""
+            self._settled = None
+        if self._settled is None and now - self._started >= self.SETTLED_SECONDS:
+            self._settled = now, done
+        since, first = self._settled or (now, done)
+        seconds = (now - since) / (done - first) * (total - done) if done > first else 0.0
+        left = f", {seconds:.0f} s left" if seconds >= 1 else ""  # "0 s left" for minutes would be a lie
         if self._is_terminal or done == total or now - self._last_line > self.QUIET_SECONDS:
             self._last_line = now
             self._show(f"{stage}: {done}/{total}{left}")
