@@ -16,7 +16,8 @@ from segdino_deploy.errors import CheckFailed, SegdinoDeployError, one_line
 app = typer.Typer(
     name="segdino-deploy",
     help="From a trained SegDINO checkpoint to a fast, verified engine on your device.",
-    epilog="Exit codes: 0 done, 1 a check failed, 2 wrong usage or input, 3 a needed component is missing.",
+    epilog="Exit codes: 0 done, 1 a check failed, 2 wrong usage or input, 3 a needed component is missing, "
+    "130 interrupted.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -31,6 +32,9 @@ app.command("predict")(predict.command)
 app.command("verify")(verify.command)
 app.command("doctor")(doctor.command)
 app.command("demo")(demo.command)
+
+
+INTERRUPTED = 130  # exit code, as of any program that SIGINT ends
 
 
 def _show_version(asked: bool) -> None:
@@ -65,6 +69,8 @@ def run(arguments: list[str], debug: bool = False) -> int:
     """Runs one command line and returns its exit code."""
     try:
         result = app(args=arguments, prog_name="segdino-deploy", standalone_mode=False)
+        if result == INTERRUPTED:  # typer has made Ctrl-C an exit code
+            raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
     except SegdinoDeployError as error:
         if debug:
@@ -80,7 +86,7 @@ def run(arguments: list[str], debug: bool = False) -> int:
         return _foreign(error)
     except KeyboardInterrupt:
         print_error("interrupted; nothing half-written is left behind")
-        return 130
+        return INTERRUPTED
 
 
 def _foreign(error: Exception) -> int:
@@ -92,7 +98,7 @@ def _foreign(error: Exception) -> int:
         return int(getattr(error, "exit_code", 2))
     if name == "Abort":
         print_error("aborted")
-        return 130
+        return INTERRUPTED
     format_message = getattr(error, "format_message", None)
     if format_message is not None:  # a usage error of click, or of the copy of it that typer may carry
         context = getattr(error, "ctx", None)
