@@ -27,15 +27,19 @@ def command(
 ) -> None:
     """Exchange the head's weights in TensorRT engines, after training a head again on the same frozen backbone.
 
-    For engines built with --refittable. Engines of other backends hold the old weights and are removed.
+    For engines built with --refittable, on the GPU that they were built for. Engines that cannot be refitted (int8,
+    other backends) hold the old weights and are removed: the model is another one then. The commands that build them
+    again are printed.
     """
     from segdino_deploy.bundle import Bundle
     from segdino_deploy.engines.refit import refit_bundle
+    from segdino_deploy.engines.tensorrt.versions import rebuild_command
 
     if (checkpoint is None) == (not head):
         raise InputError("name the new checkpoint: --checkpoint FILE, or --head NAME=FILE for each head")
     checkpoints = {"": checkpoint} if checkpoint is not None else dict(_named(line) for line in head or [])
     opened = Bundle.open(bundle_path(bundle))
+    before = opened.manifest.engines
     with Progress() as progress:
         done = refit_bundle(opened, checkpoints, backbone_weights, progress.step)
     if as_json:
@@ -43,7 +47,11 @@ def command(
         return
     print_line(f"{opened.path}: {done.weights} weights exchanged in {', '.join(done.engines)}; canaries passed")
     if done.removed:
-        print_line(f"removed, for they hold the old weights: {', '.join(done.removed)}; build them again")
+        print_line("removed, for they hold the old weights; build them again:")
+    for name in done.removed:
+        engine = before[name]
+        calibration = " --calibration DIR" if engine.precision == "int8" else ""  # of the old weights
+        print_line(f"{name}: {rebuild_command(engine, opened.path, same_targets=True)}{calibration}")
 
 
 def _named(line: str) -> tuple[str, Path]:

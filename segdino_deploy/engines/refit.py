@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,17 +52,17 @@ def refit_bundle(
     manifest = bundle.manifest
     engines = {name: engine for name, engine in manifest.engines.items() if is_refittable(engine)}
     if not engines:
-        raise InputError(f"{bundle.path}: no engine can be refitted; make one: build-engine --fp16 --refittable")
+        raise InputError(f"{bundle.path}: no engine can be refitted; make one: {_how_to_build_one(bundle)}")
     sources, options = sources_and_options(manifest.model, checkpoints)
+    gpu = find_gpu()
+    if gpu is None:  # asked first: exporting and comparing takes minutes
+        raise MissingComponent("exchanging weights needs the NVIDIA GPU that the engine was built for")
     with working_directory(bundle.path) as directory:
         new = export_sources(sources, directory / "new.segdino", options, backbone_weights, on_step)
         on_step("comparing the weights")
         changed = changed_weights(_fp32(bundle), _fp32(new))
         if not changed:
             raise InputError("the new checkpoint makes the weights that the bundle has: nothing to do")
-        gpu = find_gpu()
-        if gpu is None:
-            raise MissingComponent("exchanging weights needs the NVIDIA GPU that the engine was built for")
         files: dict[str, Content] = {"model.onnx": new.file("model.onnx"), CANARY: new.file(CANARY)}
         typed: dict[str, TypedResult] = {}
         updated: dict[str, Engine] = {}
@@ -92,6 +93,13 @@ def refit_bundle(
         on_step("writing the bundle")
         bundle.update(files, change)
     return Refitted(list(updated), [name for name in manifest.engines if name not in updated], len(changed))
+
+
+def _how_to_build_one(bundle: Bundle) -> str:
+    """The command, for the TensorRT product whose engines the bundle has."""
+    used = [engine.backend for engine in bundle.manifest.engines.values() if engine.backend in FLAVOURS]
+    backend = used[0] if used else next(iter(FLAVOURS))
+    return f"segdino-deploy build-engine {shlex.quote(str(bundle.path))} --fp16 --backend {backend} --refittable"
 
 
 def is_refittable(engine: Engine) -> bool:

@@ -191,26 +191,31 @@ def test_a_retrained_head_changes_weights_that_the_engine_can_exchange(name: str
     assert set(changed) <= set(head_weights(before))
 
 
-def test_without_a_gpu_the_checkpoint_is_judged_and_nothing_is_touched(bundle_copy: Copy, tmp_path: Path) -> None:
+def test_without_a_gpu_nothing_is_done(bundle_copy: Copy, tmp_path: Path) -> None:
     if has_gpu():
         pytest.skip("this machine has an NVIDIA GPU: the gpu tests refit a real engine")
     bundle = refittable(bundle_copy("v1_convt"))
     before = {path: path.read_bytes() for path in sorted(bundle.path.rglob("*")) if path.is_file()}
 
+    steps: list[str] = []
     with pytest.raises(MissingComponent, match="exchanging weights needs the NVIDIA GPU that the engine was built for"):
-        refit_bundle(bundle, {"": retrained("v1_convt", tmp_path / "new.pth")})
+        refit_bundle(bundle, {"": retrained("v1_convt", tmp_path / "new.pth")}, on_step=steps.append)
 
+    assert steps == []  # the GPU is asked for before anything is exported
     assert {path: path.read_bytes() for path in sorted(bundle.path.rglob("*")) if path.is_file()} == before
     assert [path.name for path in bundle.path.iterdir() if path.name.startswith(".build")] == []
 
 
 def test_a_checkpoint_with_another_backbone_or_family_or_the_same_head_is_refused(
-    bundle_copy: Copy, tmp_path: Path
+    refitting_bundle: Refitting, tmp_path: Path
 ) -> None:
-    bundle = refittable(bundle_copy("v1_convt"))
+    bundle = refitting_bundle.bundle
 
     for path, said in (
-        (retrained("v1_convt", tmp_path / "b.pth", "blocks.0.mlp"), "differs in more than its head"),
+        (
+            retrained("v1_convt", tmp_path / "b.pth", "blocks.1.mlp"),
+            r"differs in more than its head \(\d+ other weights, such as backbone\.blocks\.1\.mlp\.fc1\.bias\)",
+        ),
         (GOLDEN / "v2.pth", "the new checkpoint makes another graph, not only other weights"),
         (GOLDEN / "v1_convt.pth", "makes the weights that the bundle has: nothing to do"),
     ):
@@ -219,8 +224,15 @@ def test_a_checkpoint_with_another_backbone_or_family_or_the_same_head_is_refuse
 
 
 def test_a_bundle_without_a_refittable_engine_names_the_cure(bundle_copy: Copy) -> None:
-    with pytest.raises(InputError, match="no engine can be refitted; make one: build-engine --fp16 --refittable"):
-        refit_bundle(bundle_copy("v1_convt"), {"": GOLDEN / "v1_convt.pth"})
+    bundle = bundle_copy("v1_convt")
+    for backend in ("tensorrt", "tensorrt-rtx"):
+        with pytest.raises(InputError) as caught:
+            refit_bundle(bundle, {"": GOLDEN / "v1_convt.pth"})
+        assert str(caught.value) == (
+            f"{bundle.path}: no engine can be refitted; make one: "
+            f"segdino-deploy build-engine {bundle.path} --fp16 --backend {backend} --refittable"
+        )
+        build_engine(bundle, BuildOptions("fp16", "tensorrt-rtx"))
 
 
 def test_the_new_checkpoint_is_exported_as_the_old_one_was(exported: Callable[[str], Path]) -> None:

@@ -42,14 +42,18 @@ def why_it_cannot_run(engine: Engine, flavour: Flavour, version: str, gpu: Gpu) 
     )
 
 
-def rebuild_command(engine: Engine, bundle: Path) -> str:
-    """The command that builds the engine again, with the options that it was built with."""
+def rebuild_command(engine: Engine, bundle: Path, *, same_targets: bool = False) -> str:
+    """The command that builds the engine again, with the options that it was built with.
+
+    For this machine's GPU, or for the `same_targets` as before.
+    """
     given = engine.receipt.get(RECEIPT_OPTIONS, {})
     where = shlex.quote(str(bundle))
     words = [f"segdino-deploy build-engine {where} --{engine.precision} --backend {engine.backend}"]
     for name, value in given.items():
-        if name == "compute_capabilities":
+        if name == "compute_capabilities" and not same_targets:
             continue  # of the machine that it is built for now
+        value = ",".join(value) if isinstance(value, list) else value
         words.append(option_of(name) if value is True else f"{option_of(name)} {value}")
     return " ".join(words)
 

@@ -37,9 +37,16 @@ def changed_weights(old: onnx.ModelProto, new: onnx.ModelProto) -> list[str]:
     allowed = set(head_weights(old))
     others = [name for name in changed if name not in allowed]
     if others:
-        which = f"{len(others)} other weights, such as {others[0]}"
+        which = f"{len(others)} other weights, such as {_as_trained(others[0], old)}"
         raise InputError(f"the new checkpoint differs in more than its head ({which}): {cure}")
     return changed
+
+
+def _as_trained(constant: str, model: onnx.ModelProto) -> str:
+    """As the checkpoint calls it. One that was folded has a name of its own: `one of backbone.blocks.0.mlp.fc1`."""
+    reader: str = next(node.name for node in model.graph.node if constant in node.input)
+    module = reader.split("/")[0]
+    return constant if constant.startswith(module) else f"one of {module}"
 
 
 def _stages_that_read(model: onnx.ModelProto) -> dict[str, set[str]]:

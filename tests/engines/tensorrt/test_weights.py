@@ -82,6 +82,16 @@ def test_a_changed_backbone_is_refused_with_the_cure(exported: Exported) -> None
     )
 
 
+def test_a_folded_constant_of_the_backbone_is_called_after_its_module(exported: Exported) -> None:
+    model = load(exported, "v2")
+    names = {tensor.name for tensor in model.graph.initializer if not tensor.name.startswith("backbone")}
+    product = next(n for n in model.graph.node if n.op_type == "MatMul" and "blocks.0.mlp.fc1" in n.name)
+    (folded,) = names & set(product.input)
+
+    with pytest.raises(InputError, match=r"such as one of backbone\.blocks\.0\.mlp\.fc1\)"):
+        changed_weights(model, with_changed(model, [folded]))
+
+
 def test_another_family_is_refused(exported: Exported) -> None:
     with pytest.raises(InputError, match="the new checkpoint makes another graph, not only other weights"):
         changed_weights(load(exported, "v2"), load(exported, "v1_convt"))
