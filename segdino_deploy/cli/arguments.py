@@ -13,6 +13,13 @@ BundleArgument = Annotated[
     Path | None,
     typer.Argument(metavar="BUNDLE", help="The bundle; may be left out where the folder holds exactly one."),
 ]
+EngineOrBundleArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="BUNDLE",
+        help="The bundle, or one engine file in it; may be left out where the folder holds exactly one.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout instead of text.")]
 ForegroundOption = Annotated[
     str | None, typer.Option(metavar="V,W", help="Mask values that are foreground, one class. Default: above 127.")

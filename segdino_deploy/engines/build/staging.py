@@ -20,14 +20,19 @@ def working_directory(bundle: Path) -> Iterator[Path]:
     """A folder inside the bundle (so that taking its files over is a rename), removed in the end."""
     directory = bundle / f"{WORKING_PREFIX}{os.getpid()}"
     with disk_errors(bundle):
-        for left in bundle.glob(f"{WORKING_PREFIX}*"):
-            if not _is_running(left.name.removeprefix(WORKING_PREFIX)):  # of a build that was killed
-                shutil.rmtree(left, ignore_errors=True)
+        remove_leftovers(bundle)
         directory.mkdir(exist_ok=True)
     try:
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def remove_leftovers(bundle: Path) -> None:
+    """Of builds that were killed. What cannot be removed here stays."""
+    for left in bundle.glob(f"{WORKING_PREFIX}*"):
+        if not _is_running(left.name.removeprefix(WORKING_PREFIX)):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def unless_exported_anew(

@@ -70,20 +70,26 @@ def open_in_bundle(bundle: Bundle, engine: Engine, *, threads: int | None = None
     return RUNNERS[engine.backend](bundle.manifest.model, engine, bundle.file(engine.file), threads)
 
 
+def bundle_of(path: Path) -> tuple[Bundle, str]:
+    """The bundle that an engine's file is in, and the engine's name. InputError where it is in none."""
+    home = next((parent for parent in path.absolute().parents if is_bundle(parent)), None)
+    if home is None:
+        raise InputError(f"{path}: engines are opened inside their bundle, where their card and hashes are")
+    bundle = Bundle.open(home)
+    file = path.absolute().relative_to(home.absolute()).as_posix()
+    name = next((name for name, engine in bundle.manifest.engines.items() if engine.file == file), None)
+    if name is None:
+        raise InputError(f"{path}: is no engine of {home.name} (engines: {_names(bundle)})")
+    return bundle, name
+
+
 def _candidates(path: Path, precision: str | None, backend: str | None) -> tuple[Bundle, list[Engine]]:
     if path.is_file():
-        home = next((parent for parent in path.absolute().parents if is_bundle(parent)), None)
-        if home is None:
-            raise InputError(f"{path}: engines are opened inside their bundle, where their card and hashes are")
-        bundle = Bundle.open(home)
-        name = path.absolute().relative_to(home.absolute()).as_posix()
-        engines = [engine for engine in bundle.manifest.engines.values() if engine.file == name]
-        if not engines:
-            raise InputError(f"{path}: is no engine of {home.name} (engines: {_names(bundle)})")
-        engine = engines[0]
+        bundle, name = bundle_of(path)
+        engine = bundle.manifest.engines[name]
         if (precision or engine.precision, backend or engine.backend) != (engine.precision, engine.backend):
             raise InputError(f"{path}: is a {engine.backend} {engine.precision} engine, another was asked for")
-        return bundle, engines
+        return bundle, [engine]
     bundle = Bundle.open(path)
     engines = [
         engine
@@ -105,4 +111,4 @@ def _names(bundle: Bundle) -> str:
     return ", ".join(bundle.manifest.engines) or "none"
 
 
-__all__ = ["RUNNERS", "Runner", "open_engine", "open_in_bundle", "run_padded"]
+__all__ = ["RUNNERS", "Runner", "bundle_of", "open_engine", "open_in_bundle", "run_padded"]
