@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from segdino_deploy.atomic import disk_errors, fsync_directory, sha256_of, write_durably
 from segdino_deploy.errors import InputError
-from segdino_deploy.manifest import SCHEMA_VERSION, FileRecord, Manifest
+from segdino_deploy.manifest import SCHEMA_VERSION, Engine, FileRecord, Manifest
 
 MANIFEST = "manifest.json"
 CANARY = "canary.npz"
@@ -40,8 +40,8 @@ class Bundle:
         self.manifest = manifest
 
     @classmethod
-    def open(cls, path: str | Path) -> Bundle:
-        """Opens and verifies a bundle.
+    def open(cls, path: str | Path, rebuilt: Collection[str] = ()) -> Bundle:
+        """Opens and verifies a bundle. `rebuilt`: engines that are about to be built, whose files may be damaged.
 
         Raises InputError: not a bundle, another schema, or a file that is missing or differs from its hash (by name).
         """
@@ -54,7 +54,7 @@ class Bundle:
         bundle = cls(path, _read_manifest(path / MANIFEST))
         for attempt in range(RETRIES):
             try:
-                bundle.verify_files()
+                bundle.verify_files(rebuilt)
                 break
             except InputError:  # somebody may have committed between our two reads: then the manifest is another one
                 time.sleep(0.05 * attempt)
@@ -63,7 +63,7 @@ class Bundle:
                     raise
                 bundle = cls(path, newer)
         else:
-            bundle.verify_files()
+            bundle.verify_files(rebuilt)
         return bundle
 
     @classmethod
@@ -92,17 +92,39 @@ class Bundle:
         """Absolute path of a file of the bundle."""
         return self.path / name
 
-    def verify_files(self) -> None:
-        """Compares every file with its size and sha256. InputError names the first that differs."""
-        for name, record in self.manifest.files.items():
-            file = self.path / name
-            if not file.is_file():
-                raise InputError(f"{self.path}: {name} is missing; copy the bundle again or rebuild it")
-            if file.stat().st_size != record.size_bytes or sha256_of(file) != record.sha256:
-                raise InputError(
-                    f"{self.path}: {name} was changed since it was written (its sha256 differs); "
-                    "copy the bundle again or rebuild it"
-                )
+    def verify_files(self, rebuilt: Collection[str] = ()) -> None:
+        """Compares every file with its size and sha256, but for those of engines that are about to be built anew.
+
+        InputError names the first that differs, and the command that makes it again.
+        """
+        engines = self.manifest.engines
+        passed_over = {file for name in rebuilt if name in engines for file in engines[name].files}
+        for name in self.manifest.files:
+            wrong = "" if name in passed_over else self._what_is_wrong_with(name)
+            if wrong:
+                raise InputError(f"{self.path}: {name} {wrong}; copy the bundle again{self._how_to_rebuild(name)}")
+
+    def is_intact(self, engine: Engine) -> bool:
+        """Whether the engine's files are those that were written."""
+        return not any(self._what_is_wrong_with(name) for name in engine.files if name in self.manifest.files)
+
+    def _what_is_wrong_with(self, name: str) -> str:
+        """In words; empty where a file is as it was written."""
+        file, record = self.path / name, self.manifest.files[name]
+        if not file.is_file():
+            return "is missing"
+        if file.stat().st_size != record.size_bytes or sha256_of(file) != record.sha256:
+            return "was changed since it was written (its sha256 differs)"
+        return ""
+
+    def _how_to_rebuild(self, name: str) -> str:
+        """The command that makes an engine's file again; of other files, of which engines are built, the export."""
+        from segdino_deploy.engines.tensorrt.versions import rebuild_command
+
+        engine = next((engine for engine in self.manifest.engines.values() if name in engine.files), None)
+        if engine is None:
+            return ", or export it anew"
+        return f", or build the engine again: {rebuild_command(engine, self.path, same_targets=True)}"
 
 
 def is_bundle(path: Path) -> bool:

@@ -154,6 +154,7 @@ class Int8Record(Record):
     floats: dict[str, str]  # groups that stay in fp32, with the reason
     strengths: dict[str, float]  # of smoothing, by layer; 0: left as it is
     coverage: dict[str, Any]  # of the calibration images
+    calibration_sha256: str = ""  # of the calibration's record in `calibration.json`
 
 
 class TypedModel(Record):
@@ -169,6 +170,7 @@ class TypedModel(Record):
     # of a 16-bit model: the ten tensors of the fp32 model nearest to the format's limit and their largest |x| ...
     largest_values: dict[str, float] = {}
     checked_on: str = ""  # ... on these images: "64 calibration images" or "the canary"
+    images_sha256: str | None = None  # of those calibration images; empty: the canary; None: not known
     parity: list[ParityRecord] = []
     # what engines built from this file must answer: the reference's logits; of an int8 model its own, for the canary's
     # colours may lie far outside the ranges that it was calibrated on
@@ -209,6 +211,16 @@ class LoweringRecord(Record):
     note: str = ""
 
 
+class Asked(Record):
+    """What a build was asked for, as far as nothing else in its engine's record tells it: `--resume` compares it."""
+
+    tool_version: str
+    lowering: list[str]  # `auto`, `none` or names
+    inference_precision: str | None = None  # None: measured
+    calibration_images: int | None = None
+    seed: int = 0
+
+
 class Engine(Record):
     """One built engine."""
 
@@ -223,6 +235,13 @@ class Engine(Record):
     lowering: list[LoweringRecord] = []
     canary: CanaryRecord | None = None  # None: this machine cannot run it
     build_seconds: float | None = None  # of the backend's own part
+    asked: Asked | None = None  # None: not known, so that it is never taken for what a line asks for
+
+    @property
+    def files(self) -> list[str]:
+        """What building it again replaces: its own files, and the recipe that an int8 engine has beside it."""
+        recipe = PurePosixPath(self.file).with_suffix(".toml")
+        return [self.file, *self.companions, str(recipe)]
 
 
 class Manifest(Record):

@@ -48,6 +48,7 @@ def typed_model_record(
     calibration_images: int | None = None,
     largest_values: dict[str, float] | None = None,
     checked_on: str = "",
+    images_sha256: str | None = None,
     int8: Int8Record | None = None,
     canary: str = CANARY,
 ) -> TypedModel:
@@ -63,6 +64,7 @@ def typed_model_record(
         kept_fp32=kept_fp32 or [],
         largest_values=largest_values or {},
         checked_on=checked_on,
+        images_sha256=images_sha256,
         parity=parity,
         calibration_images=calibration_images,
         int8=int8,

@@ -19,7 +19,8 @@ from segdino_deploy.cli.arguments import (
     parse_integers,
     split_names,
 )
-from segdino_deploy.cli.console import Progress, print_json, print_line, print_table
+from segdino_deploy.cli.built_engines import describe, print_engines, print_failure, print_search
+from segdino_deploy.cli.console import Progress, print_json, print_line
 from segdino_deploy.cli.tensorrt_options import (
     AuxStreamsOption,
     ComputeCapabilitiesOption,
@@ -37,8 +38,7 @@ from segdino_deploy.cli.tensorrt_options import (
 from segdino_deploy.errors import InputError
 
 if TYPE_CHECKING:
-    from segdino_deploy.bundle import Bundle
-    from segdino_deploy.manifest import Engine, TypedModel
+    from segdino_deploy.manifest import Engine
 
 
 def command(
@@ -128,7 +128,8 @@ def command(
     Each engine is checked on the canary where this machine can run it.
     """
     from segdino_deploy.bundle import Bundle
-    from segdino_deploy.engines.build import build_engine, choose_backend, find_built
+    from segdino_deploy.engines.build import build_engine, check_build, choose_backend, engine_name, find_built
+    from segdino_deploy.engines.build.staging import remove_leftovers
     from segdino_deploy.engines.precision.budget.options import Budget, HeldOutOptions
     from segdino_deploy.engines.precision.budget.plan import BudgetMissed
     from segdino_deploy.engines.precision.budget.record import read_search
@@ -174,103 +175,54 @@ def command(
         dla_core=dla_core,
         timing_cache=timing_cache,
     )
+    names = list(dict.fromkeys(backend or base.backends))
+    if not names:
+        chosen, reason = choose_backend()
+        names = [chosen]
+        if not as_json:
+            print_line(f"backend {chosen}: {reason}")
     wanted = [
         replace(
-            base.options(precision, None, calibration),
+            base.options(precision, name, calibration),
             image_dir=image_dir,
+            skip_unreadable=skip_unreadable,
             tensorrt=tensorrt,
             budget=budget if precision == "int8" else None,
         )
-        for precision in precisions
+        for precision in dict.fromkeys(precisions)
+        for name in names
     ]
-    opened = Bundle.open(bundle_path(bundle))
+    opened = Bundle.open(bundle_path(bundle), rebuilt=[engine_name(options) for options in wanted])
+    remove_leftovers(opened.path)
+    for options in wanted:  # all of them before the first is built
+        check_build(opened, options)
     built: list[Engine] = []
-    for options in wanted:
-        names = backend or base.backends
-        if not names:
-            chosen, reason = choose_backend()
-            names = [chosen]
-            if not as_json:
-                print_line(f"backend {chosen}: {reason}")
-        for name in names:
-            known = find_built(opened, name, options) if resume else None
+    try:
+        for options in wanted:
+            known = find_built(opened, options) if resume else None
             if known is not None:
                 built.append(known)
                 if not as_json:
                     print_line(f"{opened.path / known.file}: is there already")
                 continue
             with Progress() as progress:
-                try:
-                    engine = build_engine(
-                        opened,
-                        replace(options, backend=name, skip_unreadable=skip_unreadable),
-                        on_step=progress.step,
-                        on_count=progress.count,
-                        on_note=progress.note,
-                    )
-                except BudgetMissed as missed:
-                    if as_json:
-                        engines = [engine.model_dump(mode="json") for engine in built]
-                        print_json({"engines": engines, "missed": missed.search.model_dump(mode="json")})
-                    else:
-                        print_search(missed.search)
-                    raise
-            if options.budget is not None and not as_json:
-                print_search(read_search(opened, f"{name}-int8"))
+                engine = build_engine(
+                    opened, options, on_step=progress.step, on_count=progress.count, on_note=progress.note
+                )
             built.append(engine)
             if not as_json:
+                if options.budget is not None:
+                    print_search(read_search(opened, engine_name(options)))
                 print_line(f"{opened.path / engine.file}: {describe(engine)}")
+    except BaseException as error:  # what is built stays, so that it is reported
+        if as_json:
+            print_failure(built, error)
+        else:
+            if isinstance(error, BudgetMissed):
+                print_search(error.search)
+            print_engines(opened, built)
+        raise
     if as_json:
         print_json([engine.model_dump(mode="json") for engine in built])
-    elif len(built) > 1:
-        print_table(ENGINE_COLUMNS, [engine_row(opened, engine) for engine in built])
-
-
-def _source(bundle: Bundle, engine: Engine) -> TypedModel:
-    return next(model for model in bundle.manifest.onnx.values() if model.file == engine.source)
-
-
-ENGINE_COLUMNS = ("engine", "MB", "build s", "computes in", "canary")
-
-
-def engine_row(bundle: Bundle, engine: Engine) -> list[str]:
-    """One line of the table after several builds."""
-    size = sum(bundle.manifest.files[name].size_bytes for name in (engine.file, *engine.companions))
-    seconds = "-" if engine.build_seconds is None else f"{engine.build_seconds:.1f}"
-    products = engine.receipt.get("weight_products") or _source(bundle, engine).weight_products
-    types = ", ".join(f"{count} {precision}" for precision, count in products.items())
-    canary = "not run here" if engine.canary is None else f"{100 * engine.canary.mask_agreement:.3f}%"
-    return [Path(engine.file).stem, f"{size / 1e6:.1f}", seconds, types, canary]
-
-
-def print_search(result: object) -> None:
-    """The table of a search for an int8 plan."""
-    from segdino_deploy.engines.precision.budget.record import SearchResult
-    from segdino_deploy.engines.precision.budget.report import COLUMNS, rows
-
-    assert isinstance(result, SearchResult)
-    print_line(
-        f"int8 for {result.backend}, at most {result.max_drop:g} {result.drop_unit}, "
-        f"{result.held_out_images} held-out images:"
-    )
-    print_table(COLUMNS, rows(result))
-    if result.also_calibrated_on:
-        count = result.also_calibrated_on
-        print_line(f"warning: {count} of the held-out images {'was' if count == 1 else 'were'} calibrated on, too")
-
-
-def describe(engine: Engine) -> str:
-    """One line: what runs in which type, and what the canary said."""
-    from segdino_deploy.engines.lowering.choose import AS_EXPORTED
-
-    inside = f"computes in {engine.inference_precision}, " if engine.inference_precision else ""
-    note = engine.receipt.get("note")
-    inside += f"{note}, " if note else ""
-    spelled = [record.chosen for record in engine.lowering if record.chosen != AS_EXPORTED]
-    inside += f"respelled {', '.join(spelled)}, " if spelled else ""
-    if engine.canary is None:
-        return f"{inside}canary not run: this machine cannot run {engine.backend} engines"
-    records = engine.canary.heads or [engine.canary]
-    shares = ", ".join(f"{record.head} {100 * record.mask_agreement:.3f}%".lstrip() for record in records)
-    agreement = f"same class in {shares} of the canary's pixels"
-    return f"{inside}canary passed, {agreement}"
+    else:
+        print_engines(opened, built)

@@ -164,6 +164,25 @@ def test_an_engine_that_fails_its_canary_replaces_nothing(bundle_copy: Copy, mon
     Bundle.open(bundle.path)
 
 
+def test_a_builders_warnings_are_told_once_and_kept_in_the_manifest(
+    bundle_copy: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = bundle_copy()
+    honest = BACKENDS["onnxruntime"]
+    warnings = ["the first\nin two lines", "the second"]
+
+    def build(request: BuildRequest) -> BuiltEngine:
+        return replace(honest.build(request), receipt={"warnings": warnings})
+
+    monkeypatch.setitem(BACKENDS, "onnxruntime", replace(honest, build=build))
+    notes: list[str] = []
+    build_engine(bundle, BuildOptions("fp32", "onnxruntime", lowering=("none",)), on_note=notes.append)
+
+    said = "note: the builder of onnxruntime-fp32 gave 2 warnings, all of them in the manifest, such as the first"
+    assert notes == [said]
+    assert Bundle.open(bundle.path).manifest.engines["onnxruntime-fp32"].receipt["warnings"] == warnings
+
+
 def test_what_a_killed_build_left_behind_is_removed_by_the_next(bundle_copy: Copy) -> None:
     bundle = bundle_copy()
     dead = subprocess.run(["sh", "-c", "echo $$"], capture_output=True, text=True, check=True).stdout.strip()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -16,6 +16,9 @@ from segdino_deploy.engines.run.contract import Array
 from segdino_deploy.engines.tensorrt.options import TensorRtOptions
 from segdino_deploy.manifest import LoweringRecord, ModelCard, Precision
 from segdino_deploy.progress import OnStage, OnStep, ignore
+
+if TYPE_CHECKING:
+    from segdino_deploy.engines.build.options import BuildOptions
 
 RunImage = Callable[[NDArray[np.uint8]], dict[str, Array]]  # uint8 `[N, H, W, 3]` to outputs by name
 
@@ -54,13 +57,17 @@ class BuiltEngine:
 class Backend:
     """A builder and the check that its library (and device) are here.
 
-    `check` raises MissingComponent. `open_model` runs a typed model in memory, computing in an inference precision of
-    the backend's own; None where this machine cannot run what it builds.
+    `check` raises MissingComponent. `identify` says what an engine that is built now would say it was built with.
+    `check_options` raises InputError or MissingComponent for what it will not build of a model. `open_model` runs a
+    typed model in memory, computing in an inference precision of the backend's own; None where this machine cannot run
+    what it builds.
     """
 
     name: str
     check: Callable[[], None]
     build: Callable[[BuildRequest], BuiltEngine]
+    identify: Callable[[], dict[str, str]]
     open_model: Callable[[onnx.ModelProto, str | None], RunImage] | None = None
     inference_precisions: Callable[[Precision], list[str]] | None = None  # None: the file alone says what computes
+    check_options: Callable[[BuildOptions, ModelCard], None] = ignore
     has_device: Callable[[], bool] = lambda: True  # whether engines can run here, once they are built

@@ -8,15 +8,30 @@ from collections.abc import Callable
 import onnx
 
 from segdino_deploy.engines.build.contract import BuildRequest, BuiltEngine, RunImage
+from segdino_deploy.engines.build.options import BuildOptions
 from segdino_deploy.engines.lowering.choose import lower
 from segdino_deploy.engines.run.contract import Array
 from segdino_deploy.engines.run.onnxruntime import open_session, session_options
 from segdino_deploy.errors import InputError, SegdinoDeployError, one_line
 from segdino_deploy.export.graph import INPUT
+from segdino_deploy.manifest import ModelCard
 
 
 def check() -> None:
     """ONNX Runtime is a core dependency: always here."""
+
+
+def identify() -> dict[str, str]:
+    """Version and device, for the manifest."""
+    import onnxruntime as ort
+
+    return {"onnxruntime": ort.__version__, "device": "CPU"}
+
+
+def check_options(options: BuildOptions, _card: ModelCard) -> None:
+    """InputError where the CPU provider has no kernels for the precision."""
+    if options.precision == "bf16":
+        raise InputError("ONNX Runtime's CPU provider has no bf16 kernels; use --backend openvino, or --fp32")
 
 
 def open_model(model: onnx.ModelProto, _inference_precision: str | None) -> RunImage:
@@ -28,11 +43,9 @@ def open_model(model: onnx.ModelProto, _inference_precision: str | None) -> RunI
 
 
 def build(request: BuildRequest) -> BuiltEngine:
-    """Writes `<name>.onnx`. InputError where the CPU provider has no kernels for the precision."""
+    """Writes `<name>.onnx`."""
     import onnxruntime as ort
 
-    if request.precision == "bf16":
-        raise InputError("ONNX Runtime's CPU provider has no bf16 kernels; use --backend openvino, or --fp32")
     path = request.directory / f"{request.name}.onnx"
 
     def open_canary(model: onnx.ModelProto) -> Callable[[], dict[str, Array]]:
@@ -54,5 +67,4 @@ def build(request: BuildRequest) -> BuiltEngine:
     receipt: dict[str, object] = {"operators": dict(sorted(operators.items()))}
     if request.precision == "fp16":
         receipt["note"] = "weights rounded to fp16, computed in fp32 where the CPU provider has no fp16 kernel"
-    built_with = {"onnxruntime": ort.__version__, "device": "CPU"}
-    return BuiltEngine(path, built_with=built_with, receipt=receipt, lowering=lowering)
+    return BuiltEngine(path, built_with=identify(), receipt=receipt, lowering=lowering)

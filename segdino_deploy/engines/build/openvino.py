@@ -13,6 +13,7 @@ import onnx
 from numpy.typing import NDArray
 
 from segdino_deploy.engines.build.contract import BuildRequest, BuiltEngine, RunImage
+from segdino_deploy.engines.build.options import BuildOptions
 from segdino_deploy.engines.lowering.choose import lower
 from segdino_deploy.engines.run.contract import Array
 from segdino_deploy.engines.run.openvino import compile_options, supports
@@ -32,9 +33,15 @@ def check() -> None:
     require_module("openvino", "OpenVINO engines", extra="openvino")
 
 
-def check_int8_batch(card: ModelCard) -> None:
-    """InputError for a dynamic batch: OpenVINO 2026.4 then gives wrong results for the v2 families."""
-    if not card.batch.is_fixed:
+def identify() -> dict[str, str]:
+    """Version and device, for the manifest."""
+    ov = require_module("openvino", "OpenVINO engines", extra="openvino")
+    return {"openvino": ov.__version__, "device": ov.Core().get_property("CPU", "FULL_DEVICE_NAME")}
+
+
+def check_options(options: BuildOptions, card: ModelCard) -> None:
+    """InputError for int8 with a dynamic batch: OpenVINO 2026.4 then gives wrong results for the v2 families."""
+    if options.precision == "int8" and not card.batch.is_fixed:
         raise InputError("OpenVINO computes int8 wrongly with a dynamic batch; export with a fixed --batch for it")
 
 
@@ -67,7 +74,7 @@ def build(request: BuildRequest) -> BuiltEngine:
     return BuiltEngine(
         path,
         companions=[path.with_suffix(".bin")],
-        built_with={"openvino": ov.__version__, "device": core.get_property("CPU", "FULL_DEVICE_NAME")},
+        built_with=identify(),
         inference_precision=inference_precision,
         receipt=receipt,
         lowering=lowering,

@@ -1,4 +1,4 @@
-"""What can be asked of a build, and which engine of a bundle answers it."""
+"""What can be asked of a build."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from segdino_deploy.bundle import Bundle
+from segdino_deploy import __version__
 from segdino_deploy.engines.calibration.calibrate import CalibrationOptions
-from segdino_deploy.engines.lowering.choose import AS_EXPORTED, AUTO, NONE
+from segdino_deploy.engines.lowering.choose import AUTO
 from segdino_deploy.engines.precision.budget.options import Budget
 from segdino_deploy.engines.tensorrt.options import TensorRtOptions
-from segdino_deploy.engines.tensorrt.versions import RECEIPT_OPTIONS, options_for_receipt
 from segdino_deploy.errors import InputError
-from segdino_deploy.manifest import Engine, Precision
+from segdino_deploy.manifest import Asked, Precision
 
 
 @dataclass(frozen=True)
@@ -62,24 +61,22 @@ class BuildOptions:
         )
 
 
-def find_built(bundle: Bundle, backend: str, options: BuildOptions) -> Engine | None:
-    """The engine that these options would build, where the bundle has it: same model, spellings, TensorRT options.
+def asked_by(options: BuildOptions) -> Asked:
+    """For the engine's record: what `--resume` could not read from anything else in it."""
+    return Asked(
+        tool_version=__version__,
+        lowering=list(options.lowering),
+        inference_precision=options.inference_precision,
+        calibration_images=options.calibration_images,
+        seed=options.seed,
+    )
 
-    An engine goes when the model that it was built from is made anew, so that one which is there is up to date; but
-    what makes the model anew (calibration images, groups, strengths, a budget) is never there already.
+
+def engine_name(options: BuildOptions) -> str:
+    """`<backend>-<precision>`, and the GPUs an engine is built for where they are named: `tensorrt-rtx-fp16-sm89`.
+
+    `options` name a backend.
     """
-    makes_model = (options.calibration, options.calibration_method, options.fp32_groups, options.smoothing)
-    engine = bundle.manifest.engines.get(engine_name(backend, options))
-    if engine is None or options.budget is not None or any(given is not None for given in makes_model):
-        return None
-    spelled = {record.chosen for record in engine.lowering} - {AS_EXPORTED}
-    wanted = set(options.lowering) - {NONE}
-    is_spelled_alike = options.lowering == (AUTO,) or spelled == wanted
-    is_same = engine.receipt.get(RECEIPT_OPTIONS, {}) == options_for_receipt(options.tensorrt)
-    return engine if is_spelled_alike and is_same else None
-
-
-def engine_name(backend: str, options: BuildOptions) -> str:
-    """`<backend>-<precision>`, and the GPUs an engine is built for where they are named: `tensorrt-rtx-fp16-sm89`."""
+    assert options.backend is not None
     targets = [f"sm{capability.replace('.', '')}" for capability in options.tensorrt.compute_capabilities]
-    return "-".join([backend, options.precision, *targets])
+    return "-".join([options.backend, options.precision, *targets])

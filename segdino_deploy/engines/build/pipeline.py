@@ -3,65 +3,29 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from segdino_deploy.atomic import disk_errors
 from segdino_deploy.bundle import Bundle, Content
 from segdino_deploy.canary import Canary
-from segdino_deploy.engines.build import onnxruntime, openvino, tensorrt
+from segdino_deploy.engines.build.backends import BACKENDS, choose_backend
+from segdino_deploy.engines.build.check import check_build
 from segdino_deploy.engines.build.contract import Backend, BuildRequest, BuiltEngine
-from segdino_deploy.engines.build.options import BuildOptions, engine_name
+from segdino_deploy.engines.build.options import BuildOptions, asked_by, engine_name
 from segdino_deploy.engines.build.staging import unless_exported_anew, working_directory
-from segdino_deploy.engines.lowering.choose import AS_EXPORTED, check_backend
+from segdino_deploy.engines.lowering.choose import AS_EXPORTED
 from segdino_deploy.engines.precision.budget.record import SearchResult, summary
 from segdino_deploy.engines.precision.typed import TypedResult, int8_result, make_int8_source, make_typed_model
 from segdino_deploy.engines.run import RUNNERS
-from segdino_deploy.engines.tensorrt.options import check_options
-from segdino_deploy.engines.tensorrt.timing_cache import check_timing_cache
-from segdino_deploy.errors import CheckFailed, InputError, MissingComponent
+from segdino_deploy.errors import CheckFailed, MissingComponent, one_line
 from segdino_deploy.evidence import check_heads
 from segdino_deploy.export.graph import INPUT
-from segdino_deploy.gpu import has_gpu
 from segdino_deploy.manifest import CanaryRecord, Engine, Manifest, ModelCard
 from segdino_deploy.progress import OnStage, OnStep, ignore
 from segdino_deploy.recipes import write_build_recipe
-from segdino_deploy.requirements import has_module
 
 ENGINES = "engines"
-
-BACKENDS: dict[str, Backend] = {
-    backend.name: backend
-    for backend in (
-        Backend("openvino", openvino.check, openvino.build, openvino.open_model, openvino.inference_precisions),
-        Backend("onnxruntime", onnxruntime.check, onnxruntime.build, onnxruntime.open_model),
-        Backend(
-            "tensorrt-rtx",
-            partial(tensorrt.check, "tensorrt-rtx"),
-            partial(tensorrt.build, name="tensorrt-rtx"),
-            has_device=has_gpu,
-        ),
-        Backend(
-            "tensorrt",
-            partial(tensorrt.check, "tensorrt"),
-            partial(tensorrt.build, name="tensorrt"),
-            has_device=has_gpu,
-        ),
-    )
-}
-
-
-def choose_backend() -> tuple[str, str]:
-    """The default backend of this machine and the reason, for the user to read."""
-    try:
-        tensorrt.check("tensorrt")
-        return "tensorrt", "TensorRT is installed with a GPU"
-    except MissingComponent:
-        pass
-    if has_module("openvino"):
-        return "openvino", "no TensorRT with a GPU here; OpenVINO is installed"
-    return "onnxruntime", "neither TensorRT with a GPU nor OpenVINO here"
 
 
 def build_engine(
@@ -80,15 +44,9 @@ def build_engine(
     """
     bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
     name = options.backend or choose_backend()[0]
-    if name not in BACKENDS:
-        raise InputError(f"--backend: {name!r} is none of {', '.join(BACKENDS)}")
+    options = replace(options, backend=name)
+    check_build(bundle, options)
     backend = BACKENDS[name]
-    check_backend(name, options.lowering)
-    check_options(options.tensorrt, name)
-    check_timing_cache(options.tensorrt.timing_cache)
-    if options.precision == "int8" and name == "openvino":
-        openvino.check_int8_batch(bundle.manifest.model)
-    backend.check()
     on_step(f"making the {options.precision} model")
     made = _make_model(bundle, name, backend, options, on_step, on_count, on_note)
     typed = made.typed
@@ -99,7 +57,7 @@ def build_engine(
             options.precision,
             typed.canary,
             directory,
-            engine_name(name, options),
+            engine_name(options),
             made.lowering,
             made.inference_precision,
             on_step,
@@ -114,6 +72,7 @@ def build_engine(
         for note in built.notes:
             on_note(f"note: {note}")
         engine = _describe(built, request, name, typed.record.file, seconds)
+        engine = engine.model_copy(update={"asked": asked_by(options)})
         if made.search is not None:
             engine = engine.model_copy(update={"receipt": {**engine.receipt, "budget": summary(made.search)}})
         elif (searched := _search_of_the_same(bundle.manifest, request.name, engine, typed)) is not None:
@@ -144,6 +103,8 @@ def build_engine(
             records = {f: record for f, record in manifest.files.items() if f not in dropped - kept}
             return manifest.model_copy(update={"onnx": onnx, "engines": engines, "files": records})
 
+        for line in _warnings(engine, request.name):
+            on_note(line)
         on_step("writing the bundle")
         before = set(bundle.manifest.engines)
         bundle.update(files, add)
@@ -218,6 +179,15 @@ def _files_of(name: str, engine: Engine) -> tuple[str, ...]:
     """What belongs to one engine alone: its files, its recipe, the report of its search."""
     report = tuple(f"report/{name}.{suffix}" for suffix in ("json", "md", "png")) if "budget" in engine.receipt else ()
     return (engine.file, *engine.companions, f"{ENGINES}/{name}.toml", *report)
+
+
+def _warnings(engine: Engine, name: str) -> list[str]:
+    """The first of the builder's own warnings, if any."""
+    warnings = engine.receipt.get("warnings", [])
+    if not warnings:
+        return []
+    count = f"{len(warnings)} warnings, all of them in the manifest, such as" if len(warnings) > 1 else "one warning:"
+    return [f"note: the builder of {name} gave {count} {one_line(Exception(warnings[0]))}"]
 
 
 def _describe(built: BuiltEngine, request: BuildRequest, backend: str, source: str, seconds: float) -> Engine:

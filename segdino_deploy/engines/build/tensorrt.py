@@ -51,6 +51,12 @@ def check(name: str) -> None:
         raise MissingComponent(f"{name} engines: no usable NVIDIA GPU here ({one_line(error)}); {cure}") from error
 
 
+def identify(name: str) -> dict[str, str]:
+    """Version, and the GPU where there is one, for the manifest."""
+    flavour = FLAVOURS[name]
+    return built_with(flavour, flavour.load().__version__, find_gpu())
+
+
 def build(request: BuildRequest, name: str) -> BuiltEngine:
     """Parses the typed model and builds a serialized engine, `<name>.plan` or `<name>.rtx`.
 
@@ -60,9 +66,6 @@ def build(request: BuildRequest, name: str) -> BuiltEngine:
     flavour, options = FLAVOURS[name], request.tensorrt
     api = flavour.load()
     gpu = find_gpu()
-    if gpu is None and (options.refittable or options.strip_weights):
-        which = "--refittable" if options.refittable else "--strip-weights"
-        raise MissingComponent(f"{which}: such an engine needs a GPU while it is built; build it on the target device")
     messages = Messages(api)
     model, lowering = lower(request, name, None)
     builder: trt.Builder = api.Builder(messages.logger)
@@ -85,7 +88,7 @@ def build(request: BuildRequest, name: str) -> BuiltEngine:
         is_built = _serialize(builder, network, config, path)
     if not is_built:
         cures = () if options.workspace_bytes is None else WORKSPACE_CURES
-        raise messages.failure("cannot build the engine", flavour, api.__version__, cures)
+        raise messages.failure(f"cannot build {request.name}", flavour, api.__version__, cures)
     request.on_count(BUILDING, STEPS, STEPS)
     if options.timing_cache is not None:
         notes.append(write_timing_cache(config, options.timing_cache))

@@ -50,6 +50,17 @@ class CalibrationOptions:
     image_dir: str = "image"  # the images' folder in a data set
     strengths: Mapping[str, float] | None = None  # of smoothing, from a recipe; None: searched
 
+    @property
+    def names_images(self) -> bool:
+        """Whether `source` names images, rather than nothing or what was measured on some."""
+        return self.source is not None and self.source.suffix != ".json"
+
+    @property
+    def files(self) -> list[Path]:
+        """The images that `source` names, those that are drawn. InputError as `calibration_files`."""
+        assert self.source is not None
+        return calibration_files(self.source, self.image_dir, limit=self.limit, seed=self.seed)
+
 
 @dataclass(frozen=True)
 class Calibrated:
@@ -69,28 +80,13 @@ def calibrate_bundle(
     on_count: OnStage = ignore,
 ) -> Calibrated:
     """Raises InputError (no or too few images, unreadable ones, another model's cache), CheckFailed (ranges)."""
-    model_sha256 = bundle.manifest.files[bundle.manifest.onnx["fp32"].file].sha256
-    given = options.source
-    cached = _cached(bundle, model_sha256, is_needed=given is None)
-    if given is None or (given.is_file() and given.suffix == ".json"):
-        file = cached if given is None else read_calibrations(given, model_sha256)
-        found = file.newest(model_sha256, target.key)
-        if found is None:
-            if given is None:
-                raise InputError(NEEDS_IMAGES)
-            raise InputError(f"{given}: holds no calibration for {target.key}; calibrate with a folder of images")
-        _check_fits(found, options, str(given or CALIBRATION_FILE))
-        return Calibrated(found, file)
-    method = options.method or DEFAULT_METHOD
-    files = calibration_files(given, options.image_dir, limit=options.limit, seed=options.seed)
+    stored = stored_calibration(bundle, target, options)
+    if stored is not None:
+        return stored
+    model_sha256 = _model_sha256(bundle)
+    cached = _cached(bundle, model_sha256, is_needed=False)
+    method, files = options.method or DEFAULT_METHOD, options.files
     key = CalibrationKey(model_sha256=model_sha256, images_sha256=images_hash(files), method=method, target=target.key)
-    known = cached.find(key)
-    if known is not None and (known.searched if options.strengths is None else options.strengths == known.strengths):
-        readable = set(known.image_sha256)
-        used = [file for file in files if sha256_of(file) in readable]
-        if options.skip_unreadable or len(used) == len(files):
-            note = f"calibration found in {CALIBRATION_FILE}: same model, images and method"
-            return Calibrated(known, cached, used, [note])
     seen = survey(files, partial(on_count, "reading calibration images"))
     files = readable_images(files, seen, options.skip_unreadable)
     check_image_count(method, len(files))
@@ -115,6 +111,35 @@ def calibrate_bundle(
     return Calibrated(calibration, cached.with_(calibration), files, notes)
 
 
+def stored_calibration(bundle: Bundle, target: Int8Target, options: CalibrationOptions) -> Calibrated | None:
+    """What `options` take from a `calibration.json`; None where images have to be measured.
+
+    Raises InputError: no images named and nothing stored, or what is stored is not what was asked for.
+    """
+    model_sha256 = _model_sha256(bundle)
+    given = options.source
+    cached = _cached(bundle, model_sha256, is_needed=given is None)
+    if given is None or (given.is_file() and given.suffix == ".json"):
+        file = cached if given is None else read_calibrations(given, model_sha256)
+        found = file.newest(model_sha256, target.key)
+        if found is None:
+            if given is None:
+                raise InputError(NEEDS_IMAGES)
+            raise InputError(f"{given}: holds no calibration for {target.key}; calibrate with a folder of images")
+        _check_fits(found, options, str(given or CALIBRATION_FILE))
+        return Calibrated(found, file)
+    method, files = options.method or DEFAULT_METHOD, options.files
+    key = CalibrationKey(model_sha256=model_sha256, images_sha256=images_hash(files), method=method, target=target.key)
+    known = cached.find(key)
+    if known is not None and (known.searched if options.strengths is None else options.strengths == known.strengths):
+        readable = set(known.image_sha256)
+        used = [file for file in files if sha256_of(file) in readable]
+        if options.skip_unreadable or len(used) == len(files):
+            note = f"calibration found in {CALIBRATION_FILE}: same model, images and method"
+            return Calibrated(known, cached, used, [note])
+    return None
+
+
 def _check_fits(found: Calibration, options: CalibrationOptions, file: str) -> None:
     """InputError where a stored calibration is not the one that was asked for."""
     if options.method not in (None, found.key.method):
@@ -126,6 +151,10 @@ def _check_fits(found: Calibration, options: CalibrationOptions, file: str) -> N
         raise InputError(
             f"{file}: was made with another smoothing than the recipe's: name its images with --calibration DIR"
         )
+
+
+def _model_sha256(bundle: Bundle) -> str:
+    return bundle.manifest.files[bundle.manifest.onnx["fp32"].file].sha256
 
 
 def _cached(bundle: Bundle, model_sha256: str, *, is_needed: bool) -> CalibrationFile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Literal
 
@@ -62,6 +63,11 @@ class Calibration(BaseModel):
     @property
     def images(self) -> int:
         return len(self.image_sha256)
+
+    @property
+    def sha256(self) -> str:
+        """Of all of it: an int8 model names the calibration that it was made with."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
 class CalibrationFile(BaseModel):

@@ -15,8 +15,8 @@ from segdino_deploy.bundle import CANARY, Bundle
 from segdino_deploy.canary import Canary, canary_for
 from segdino_deploy.engines.calibration.calibrate import CalibrationOptions, calibrate_bundle
 from segdino_deploy.engines.calibration.images import (
-    calibration_files,
     evenly_spread,
+    images_hash,
     readable_images,
     stream_batches,
     survey,
@@ -158,6 +158,7 @@ def int8_result(bundle: Bundle, source: Int8Source, floats: Mapping[str, str]) -
             floats=dict(floats),
             strengths=calibration.strengths,
             coverage=calibration.coverage.model_dump(mode="json"),
+            calibration_sha256=calibration.sha256,
         ),
         canary=canary_file,
     )
@@ -167,10 +168,18 @@ def int8_result(bundle: Bundle, source: Int8Source, floats: Mapping[str, str]) -
     if known is None or record.file in result.files:
         return result
     # The same file as before: why groups are in fp32 is known, and so is how it compares with fp32.
-    kept = {"int8": known.int8, "kept_fp32": known.kept_fp32}
+    int8 = known.int8 and known.int8.model_copy(update={"calibration_sha256": calibration.sha256})
+    kept = {"int8": int8, "kept_fp32": known.kept_fp32}
     if not records:
         return replace(result, record=record.model_copy(update={**kept, "parity": known.parity}), notes=source.notes)
     return replace(result, record=record.model_copy(update=kept))
+
+
+def half_images_hash(calibration: CalibrationOptions) -> str:
+    """Of the images that decide what a 16-bit model keeps in fp32; empty: the canary."""
+    if not calibration.names_images:
+        return ""
+    return images_hash(calibration.files)
 
 
 def _half_result(
@@ -178,12 +187,11 @@ def _half_result(
 ) -> TypedResult:
     source = load_onnx(bundle.file(bundle.manifest.onnx["fp32"].file))
     canary = Canary.read(bundle.file(CANARY))
-    if calibration.source is None or calibration.source.suffix == ".json":
+    images_sha256 = half_images_hash(calibration)
+    if not calibration.names_images:
         half = make_half_model(source, precision, [canary.image], "the canary")
     else:
-        files = calibration_files(
-            calibration.source, calibration.image_dir, limit=calibration.limit, seed=calibration.seed
-        )
+        files = calibration.files
         seen = survey(files, partial(on_count, "reading calibration images"))
         files = readable_images(files, seen, calibration.skip_unreadable)
         batches = stream_batches(files, bundle.manifest.model, partial(on_count, "largest values"))
@@ -199,6 +207,7 @@ def _half_result(
         kept_fp32=half.kept,
         largest_values=half.largest_values,
         checked_on=half.checked_on,
+        images_sha256=images_sha256,
     )
     return _with_file(bundle, half.model, precision, record, canary, {}, [])
 

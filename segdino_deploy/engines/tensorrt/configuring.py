@@ -41,7 +41,7 @@ def configure(
     if options.dla_core is not None:
         _use_dla(builder, config, api, options.dla_core)
     if options.compute_capabilities:
-        _target(config, api, options.compute_capabilities)
+        target(config, api, options.compute_capabilities)
     if options.low_memory:
         builder.max_threads = 1
     if not card.batch.is_fixed:
@@ -71,7 +71,7 @@ def _use_dla(builder: trt.Builder, config: trt.IBuilderConfig, api: TensorRtModu
     config.DLA_core = core
 
 
-def _target(config: Any, api: TensorRtModule, capabilities: tuple[str, ...]) -> None:
+def target(config: Any, api: TensorRtModule, capabilities: tuple[str, ...]) -> None:
     """TensorRT-RTX: kernels for these GPUs, which need not be here. (`tensorrt` has no such call.)"""
     known = {str(name)[2:]: value for name, value in vars(api)["ComputeCapability"].__members__.items()}
     config.num_compute_capabilities = len(capabilities)

@@ -90,6 +90,13 @@ def groups_at(source: onnx.ModelProto, target: Int8Target) -> list[str]:
     return groups_of(find_products(respell(source, target), target.kinds))
 
 
+def unsearched_groups(source: onnx.ModelProto, target: Int8Target) -> list[str]:
+    """Those of them that are left in fp32 where no search has shown that they may be int8."""
+    return groups_of(
+        [product for product in find_products(respell(source, target), target.kinds) if product.kind == "values"]
+    )
+
+
 def check_groups(asked: Collection[str], groups: list[str]) -> None:
     """InputError for a group that is not there."""
     unknown = sorted(set(asked) - set(groups))
