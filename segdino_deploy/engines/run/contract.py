@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 
 import numpy as np
@@ -16,8 +17,29 @@ from segdino_deploy.manifest import ModelCard, Precision
 Array = NDArray[np.generic]
 
 
+class Bound:
+    """An engine with one image batch in the memory that it reads: calling this runs the engine alone and waits for it.
+
+    Nothing is copied in or out and nothing is converted; results stay where the engine puts them. For one thread at a
+    time, until the runner is closed.
+    """
+
+    def __init__(self, run: Callable[[], None], read: Callable[[], dict[str, Array]], keeps: object = None) -> None:
+        """`read`: copies of the last run's results. `keeps`: what must live as long as this."""
+        self._run = run
+        self._read = read
+        self._keeps = keeps
+
+    def __call__(self) -> None:
+        self._run()
+
+    def outputs(self) -> dict[str, Array]:
+        """What the last call computed, as the runner's `run` gives it: copies in host memory. Call once before."""
+        return self._read()
+
+
 class Runner(ABC):
-    """Runs one engine. A context manager; `close` may be called more than once.
+    """Runs one engine, for any number of threads. A context manager; `close` may be called more than once.
 
     Attributes: `backend`, `precision`, `device` (in words), `card` (the model's card), `input_size` (H, W).
     """
@@ -40,15 +62,50 @@ class Runner(ABC):
         Raises InputError for a wrong name, type, shape or batch; the runner stays usable.
         """
         image = check_image(inputs, self.card)
-        try:
+        with self._failing_in_one_line():
             return self._run(image)
+
+    @abstractmethod
+    def _run(self, image_nhwc: NDArray[np.uint8]) -> dict[str, Array]: ...
+
+    def bind(self, image_nhwc: NDArray[np.uint8]) -> Bound:
+        """The engine with a copy of uint8 `[N, H, W, 3]` where it reads it, beside `run` and undisturbed by it.
+
+        What that takes is released with the runner. Raises InputError as `run` does; SegdinoDeployError where the
+        backend cannot run without copies, or refuses.
+        """
+        image = check_image({INPUT: image_nhwc}, self.card).copy()  # whatever the caller does with theirs
+        with self._failing_in_one_line():
+            bound = self._bind(image)
+
+        def run() -> None:
+            with self._failing_in_one_line():
+                bound()
+
+        def read() -> dict[str, Array]:
+            with self._failing_in_one_line():
+                return bound.outputs()
+
+        return Bound(run, read)
+
+    def _bind(self, image_nhwc: NDArray[np.uint8]) -> Bound:
+        """A runner without a form of its own must not pass off `run`, copies and all, as the engine alone."""
+        del image_nhwc
+        raise SegdinoDeployError(f"{self.backend} {self.precision} engine: this runner cannot run it without copies")
+
+    @property
+    def device_memory_mib(self) -> float | None:
+        """Memory of its own device that opening and running have taken since; None: it has none, or cannot tell."""
+        return None
+
+    @contextmanager
+    def _failing_in_one_line(self) -> Iterator[None]:
+        try:
+            yield
         except SegdinoDeployError:
             raise
         except Exception as error:  # the backends' exceptions share no base
             raise SegdinoDeployError(f"{self.backend} {self.precision} engine failed: {one_line(error)}") from error
-
-    @abstractmethod
-    def _run(self, image_nhwc: NDArray[np.uint8]) -> dict[str, Array]: ...
 
     def close(self) -> None:  # noqa: B027  (most backends free their memory with the last reference)
         """Releases the engine."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from segdino_deploy.engines.run.contract import Array, Runner
+from segdino_deploy.engines.run.contract import Array, Bound, Runner
+from segdino_deploy.engines.tensorrt.tensors import output_tensors
 from segdino_deploy.errors import SegdinoDeployError, one_line
 from segdino_deploy.export.graph import INPUT
 from segdino_deploy.manifest import Engine, ModelCard
@@ -73,3 +74,26 @@ class OnnxRuntimeRunner(Runner):
 
     def _run(self, image_nhwc: NDArray[np.uint8]) -> dict[str, Array]:
         return dict(zip(self._names, self._session.run(None, {INPUT: image_nhwc}), strict=True))
+
+    def _bind(self, image_nhwc: NDArray[np.uint8]) -> Bound:
+        """Input and outputs are arrays that ONNX Runtime reads and writes in place."""
+        import onnxruntime as ort
+
+        outputs = {
+            tensor.name: ort.OrtValue.ortvalue_from_shape_and_type(
+                list(tensor.shape_of(len(image_nhwc))), tensor.dtype.type
+            )
+            for tensor in output_tensors(self.card)
+        }
+        binding = self._session.io_binding()
+        binding.bind_ortvalue_input(INPUT, ort.OrtValue.ortvalue_from_numpy(image_nhwc))
+        for name, value in outputs.items():
+            binding.bind_ortvalue_output(name, value)
+
+        def run() -> None:
+            self._session.run_with_iobinding(binding)
+
+        def read() -> dict[str, Array]:
+            return {name: outputs[name].numpy().copy() for name in self._names}
+
+        return Bound(run, read, keeps=image_nhwc)

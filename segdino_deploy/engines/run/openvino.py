@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segdino_deploy.engines.run.contract import Array, Runner
+from segdino_deploy.engines.run.contract import Array, Bound, Runner
+from segdino_deploy.engines.run.pool import Pool
 from segdino_deploy.errors import MissingComponent, SegdinoDeployError, one_line
 from segdino_deploy.manifest import Engine, ModelCard
 from segdino_deploy.requirements import require_module
@@ -48,11 +49,35 @@ class OpenVinoRunner(Runner):
             raise SegdinoDeployError(f"{path}: OpenVINO {ov.__version__} cannot open it: {one_line(error)}") from error
         self._names = [_name_of(output.get_names(), card) for output in compiled.outputs]
         self.compiled = compiled  # OpenVINO's own object, for its properties and counters
-        self._request = compiled.create_infer_request()
+        # A request refuses a second caller. More requests than OpenVINO computes well at once would be slower: each
+        # calling thread brings worker threads of its own.
+        requests = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+        self._pool = Pool([compiled.create_infer_request() for _ in range(requests)])
 
     def _run(self, image_nhwc: NDArray[np.uint8]) -> dict[str, Array]:
-        self._request.infer([image_nhwc], share_inputs=True)
-        return {name: self._request.get_output_tensor(i).data.copy() for i, name in enumerate(self._names)}
+        with self._pool.borrow() as request:
+            request.infer([image_nhwc], share_inputs=True, share_outputs=True)
+            return self._outputs_of(request)
+
+    def _bind(self, image_nhwc: NDArray[np.uint8]) -> Bound:
+        """A request of its own, whose input tensor is the array."""
+        import openvino as ov
+
+        request = self.compiled.create_infer_request()
+        request.set_input_tensor(ov.Tensor(image_nhwc, shared_memory=True))
+
+        def run() -> None:
+            request.infer(share_outputs=True)
+
+        return Bound(run, lambda: self._outputs_of(request), keeps=image_nhwc)  # which the request does not keep
+
+    def _outputs_of(self, request: Any) -> dict[str, Array]:
+        """Copies: the request's next run writes over its own."""
+        return {name: request.get_output_tensor(i).data.copy() for i, name in enumerate(self._names)}
+
+    def close(self) -> None:
+        """Waits for running calls."""
+        self._pool.close()
 
 
 def _name_of(names: set[str], card: ModelCard) -> str:

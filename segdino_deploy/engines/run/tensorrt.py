@@ -6,21 +6,25 @@ import weakref
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segdino_deploy.engines.run.contract import Array, Runner, check_image, run_padded
+from segdino_deploy.engines.run.bound_session import BoundSession
+from segdino_deploy.engines.run.contract import Array, Bound, Runner, check_image, run_padded
 from segdino_deploy.engines.run.device_memory import DeviceMemory, open_device_memory
+from segdino_deploy.engines.run.pool import Pool
 from segdino_deploy.engines.tensorrt.interfaces import DeviceArray
-from segdino_deploy.engines.tensorrt.loading import LoadedEngine, load_engine, require_runnable
+from segdino_deploy.engines.tensorrt.loading import load_engine, require_runnable
 from segdino_deploy.engines.tensorrt.opening import open_session
-from segdino_deploy.engines.tensorrt.pool import Pool
 from segdino_deploy.engines.tensorrt.runtime_cache import RuntimeCache, cache_file
 from segdino_deploy.engines.tensorrt.session import Session
 from segdino_deploy.errors import InputError, SegdinoDeployError, one_line
 from segdino_deploy.export.graph import INPUT
 from segdino_deploy.manifest import BatchRange, Engine, ModelCard
+
+AnySession = TypeVar("AnySession", bound=Session)
 
 
 class TensorRtRunner(Runner):
@@ -47,6 +51,7 @@ class TensorRtRunner(Runner):
         self.device = f"{gpu.name} (compute capability {gpu.compute_capability})"
         self.memory = open_device_memory()
         with self.memory.active(), ExitStack() as stack:
+            self._free_before = self.memory.free_bytes()
             try:
                 loaded = load_engine(card, engine, path)
                 stack.callback(_inside, self.memory, loaded.close)
@@ -55,7 +60,8 @@ class TensorRtRunner(Runner):
                     cache = RuntimeCache(cache_file(path, loaded.api.__version__, gpu.compute_capability))
                     stack.callback(_inside, self.memory, cache.close)
                     stack.callback(_inside, self.memory, cache.save)
-                self._sessions = [self._open_session(loaded, cache, stack) for _ in range(contexts)]
+                self._loaded, self._cache = loaded, cache
+                self._sessions = [self._open_session(Session, stack) for _ in range(contexts)]
                 if cache is not None:
                     cache.save()  # now: a process that is killed has not compiled for nothing
             except SegdinoDeployError:
@@ -65,11 +71,12 @@ class TensorRtRunner(Runner):
             self._pool = Pool(self._sessions)
             stack.callback(self._pool.close)
             # Not a method of this object: it also runs when nobody refers to it any more, and when the process ends.
-            self._release = weakref.finalize(self, stack.pop_all().close)
+            self._resources = stack.pop_all()
+            self._release = weakref.finalize(self, self._resources.close)
 
-    def _open_session(self, loaded: LoadedEngine, cache: RuntimeCache | None, stack: ExitStack) -> Session:
+    def _open_session(self, kind: type[AnySession], stack: ExitStack) -> AnySession:
         what = f"cannot run the {self.precision} engine"
-        session = open_session(loaded, cache, self.memory, self.card, what)
+        session = open_session(kind, self._loaded, self._cache, self.memory, self.card, what)
         stack.callback(session.close)
         return session
 
@@ -91,6 +98,36 @@ class TensorRtRunner(Runner):
         with self._pool.borrow() as session:
             return session.run(image_nhwc)
 
+    def _bind(self, image_nhwc: NDArray[np.uint8]) -> Bound:
+        """A context of its own, so that it takes GPU memory as each of the `contexts` does."""
+        if not self._release.alive:
+            raise SegdinoDeployError("this engine was closed: open it again")
+        with self.memory.active(), ExitStack() as stack:
+            session = self._open_session(BoundSession, stack)
+            session.put(image_nhwc)
+            pool = Pool([session])
+            stack.callback(pool.close)
+            self._resources.callback(stack.pop_all().close)
+
+        def run() -> None:
+            with pool.borrow():
+                session.run_again()
+
+        def read() -> dict[str, Array]:
+            with pool.borrow():
+                return session.read()
+
+        return Bound(run, read)
+
+    @property
+    def device_memory_mib(self) -> float | None:
+        """What the GPU has less of since before the engine was read: engine, contexts, buffers and kernels, without
+        what CUDA takes by itself. Other programs on the GPU must hold still; None where they have given memory back.
+        """
+        with self.memory.active():
+            taken = self._free_before - self.memory.free_bytes()
+        return taken / 2**20 if taken > 0 else None
+
     def run_device(self, image: object) -> dict[str, DeviceArray]:
         """An image batch that is on the GPU already, to outputs there; complete when this returns.
 
@@ -101,13 +138,8 @@ class TensorRtRunner(Runner):
         call whoever reads them must have read, or do so on the stream that the next image is made on.
         Raises InputError for another type, shape, layout or device; the runner stays usable.
         """
-        try:
-            with self._pool.borrow() as session:
-                return session.run_device(image)
-        except SegdinoDeployError:
-            raise
-        except Exception as error:  # as in `run`
-            raise SegdinoDeployError(f"{self.backend} {self.precision} engine failed: {one_line(error)}") from error
+        with self._failing_in_one_line(), self._pool.borrow() as session:
+            return session.run_device(image)
 
     def __enter__(self) -> TensorRtRunner:
         return self

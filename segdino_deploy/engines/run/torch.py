@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segdino_deploy.atomic import sha256_of
-from segdino_deploy.engines.run.contract import Array, Runner
+from segdino_deploy.engines.run.contract import Array, Bound, Runner
 from segdino_deploy.errors import InputError
 from segdino_deploy.evidence import mask_from_logits, probability_from_logits
 from segdino_deploy.manifest import ModelCard, output_name
@@ -56,6 +56,19 @@ class TorchRunner(Runner):
             if "probability" in head.outputs:
                 outputs[output_name(head.name, "probability")] = probability_from_logits(logits)
         return {name: outputs[name] for name in self.card.output_names}
+
+    def _bind(self, image_nhwc: NDArray[np.uint8]) -> Bound:
+        """From the uint8 batch to the outputs, as engines do: normalisation and classes are part of their graphs too.
+
+        PyTorch on the CPU computes in host memory, so that nothing is left out against `run`: the only copy there is
+        that of the uint8 batch into a tensor, N * H * W * 3 bytes.
+        """
+        outputs: dict[str, Array] = {}
+
+        def run() -> None:
+            outputs.update(self._run(image_nhwc))
+
+        return Bound(run, lambda: {name: array.copy() for name, array in outputs.items()})
 
 
 def match_checkpoints(card: ModelCard, checkpoints: Sequence[Path]) -> dict[str, Path]:

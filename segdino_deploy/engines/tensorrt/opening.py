@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from segdino_deploy.engines.run.device_memory import DeviceMemory
 from segdino_deploy.engines.tensorrt.loading import LoadedEngine
@@ -14,10 +14,19 @@ if TYPE_CHECKING:
     import tensorrt as trt
 
 
+AnySession = TypeVar("AnySession", bound=Session)
+
+
 def open_session(
-    loaded: LoadedEngine, cache: RuntimeCache | None, memory: DeviceMemory, card: ModelCard, what: str
-) -> Session:
-    """One of any number. `cache`: of the products that compile where they run, which capture graphs by themselves.
+    kind: type[AnySession],
+    loaded: LoadedEngine,
+    cache: RuntimeCache | None,
+    memory: DeviceMemory,
+    card: ModelCard,
+    what: str,
+) -> AnySession:
+    """One of any number, of the given kind. `cache`: of the products that compile where they run, which capture graphs
+    by themselves.
 
     `what`: could not be done, for errors. SegdinoDeployError where there is no memory for it.
     """
@@ -31,7 +40,7 @@ def open_session(
             made.nvtx_verbosity = loaded.api.ProfilingVerbosity.NONE
         return made
 
-    return Session(
+    return kind(
         memory,
         create,
         card,

@@ -24,6 +24,7 @@ from segdino_deploy.manifest import ModelCard
 from tests.engines.run.model import answer
 
 ALIGNMENT = 256
+MEMORY_BYTES = 2**30
 NONSENSE = 0xAB
 Work = Callable[[], None]
 
@@ -103,6 +104,10 @@ class SimulatedGpu(DeviceMemory):
         self._require_rest()
         self.pinned.pop(array.ctypes.data)[:] = NONSENSE
         self._note("free_pinned")
+
+    def free_bytes(self) -> int:
+        assert getattr(self._active, "depth", 0), "free_bytes outside active()"
+        return MEMORY_BYTES - sum(memory.nbytes for memory in self.allocations.values())
 
     def _require_rest(self) -> None:
         assert not any(self.streams.values()), "memory was released while work was to be done"

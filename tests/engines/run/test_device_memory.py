@@ -95,6 +95,7 @@ CALLS: dict[str, tuple[str, Callable[[DeviceMemory], object]]] = {
     "free": ("cudaFree", lambda m: m.free(4096)),
     "allocate_pinned": ("cudaHostAlloc", lambda m: m.allocate_pinned(10**6)),
     "free_pinned": ("cudaFreeHost", lambda m: m.free_pinned(HOST)),
+    "free_bytes": ("cudaMemGetInfo", lambda m: m.free_bytes()),
     "device_of": ("cudaPointerGetAttributes", lambda m: m.device_of(4096)),
     "create_stream": ("cudaStreamCreateWithFlags", lambda m: m.create_stream()),
     "destroy_stream": ("cudaStreamDestroy", lambda m: m.destroy_stream(5)),
@@ -150,6 +151,14 @@ def test_the_same_with_nvidias_own_package(name: str) -> None:
 def test_a_driver_that_is_not_fit_is_told_when_opening() -> None:
     with pytest.raises(MissingComponent, match=r"this machine's driver \(cudaGetDevice: out of .*; install the cuda-p"):
         CudaPythonMemory(Refusing())  # type: ignore[arg-type]
+
+
+def test_what_is_free_is_the_first_of_cudas_two_numbers() -> None:
+    class Telling(Refusing):
+        def cudaMemGetInfo(self) -> tuple[int, int, int]:  # noqa: N802
+            return 0, 300, 1000  # status, free, total
+
+    assert unopened(Telling()).free_bytes() == 300
 
 
 def test_no_memory_says_how_much_was_asked_for_and_the_cure() -> None:

@@ -73,6 +73,26 @@ def test_graphs_are_captured_where_that_is_possible(open_tiny: Open, backend: st
     assert runner.graph_batches == ((2,) if by_us else ())
 
 
+def test_an_engine_alone_gives_the_answer_of_its_image_whatever_else_runs(open_tiny: Open, backend: str) -> None:
+    card = make_card(1, 3, (256, 256))
+    runner = open_tiny(card)
+    image = make_images(card, 2)
+    before = runner.device_memory_mib
+    bound = runner.bind(image)
+    for seed in range(4):
+        other = make_images(card, 1 + seed % 3, seed)
+        assert_answers(runner.run({"image": other}), other)
+        bound()
+        assert_answers(bound.outputs(), image)
+
+    if not FLAVOURS[backend].compiles_on_device:
+        assert before is not None
+        assert before > 1  # buffers of three images of 256 x 256 and their results
+    runner.close()
+    with pytest.raises(SegdinoDeployError, match="was closed"):
+        bound()
+
+
 WRONG: dict[str, Callable[[ModelCard], NDArray[Any]]] = {
     "image is float32": lambda card: make_images(card, 1).astype(np.float32),
     "image has shape": lambda card: make_images(card, 1)[:, 1:],

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from segdino_deploy.engines.tensorrt.pool import Pool
+from segdino_deploy.engines.run.pool import Pool
 from segdino_deploy.errors import SegdinoDeployError
 
 PATIENCE = 20.0  # seconds, of tests that would wait for ever where something is wrong
@@ -78,6 +78,55 @@ def test_a_thread_gets_the_member_that_it_had() -> None:
 
     assert sorted(map(len, results)) == [1, 1, 1]
     assert set().union(*results) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_callers_that_come_again_at_once_wait_behind_those_who_wait(
+    members: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = Pool(list(range(members)))
+    callers = members + 2
+    order: list[int] = []  # threads, as they got a member
+    all_wait = threading.Event()
+    choose = pool._choose
+
+    def noted() -> int:
+        order.append(threading.get_ident())
+        return choose()
+
+    monkeypatch.setattr(pool, "_choose", noted)
+
+    def call() -> None:
+        for _ in range(20):
+            with pool.borrow():
+                assert all_wait.wait(PATIENCE)  # the first ones hold the members until the others stand in line
+
+    with ThreadPoolExecutor(callers) as threads:
+        calls = [threads.submit(call) for _ in range(callers)]
+        until = time.monotonic() + PATIENCE
+        while len(pool._waiting) < callers - members and time.monotonic() < until:
+            time.sleep(0.001)
+        all_wait.set()
+        for done in calls:
+            done.result(PATIENCE)
+
+    assert len(order) == 20 * callers
+    assert len(set(order[:callers])) == callers  # nobody had a second one before everybody had one
+
+
+def test_a_caller_that_gives_up_waiting_leaves_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = Pool(["only"])
+    with monkeypatch.context() as patch:
+
+        def interrupt(_: object) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(pool._changed, "wait_for", interrupt)
+        with pytest.raises(KeyboardInterrupt), pool.borrow():
+            pass
+
+    with pool.borrow() as member:
+        assert member == "only"
 
 
 def test_an_exception_gives_the_member_back() -> None:

@@ -75,6 +75,9 @@ class FakeDriver:
             raise self.Error("cuMemGetAddressRange failed: invalid argument")
         return 4096, 16
 
+    def mem_get_info(self) -> tuple[int, int]:
+        return 300, 1000  # free, total
+
     def Event(self, _flags: int = 0) -> Any:  # noqa: N802
         return SimpleNamespace(record=lambda: None)
 
@@ -107,6 +110,7 @@ def test_pycudas_refusals_are_one_line_with_the_calls_name(pycuda: tuple[FakeDri
         memory.allocate(5)
     assert memory.device_of(4096) == 0
     assert memory.device_of(1) is None
+    assert memory.free_bytes() == 300
 
 
 def test_pycuda_waits_for_a_foreign_stream_with_the_whole_context(pycuda: tuple[FakeDriver, PycudaMemory]) -> None:

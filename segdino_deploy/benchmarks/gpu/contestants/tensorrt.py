@@ -111,7 +111,7 @@ def open_engine(
         if loaded.flavour.compiles_on_device:
             cache = RuntimeCache(None)  # what was compiled before counts for nobody
             stack.callback(cache.close)
-        session = open_session(loaded, cache, memory, card, "cannot run the engine")
+        session = open_session(Session, loaded, cache, memory, card, "cannot run the engine")
         stack.callback(session.close)
         image = ImageOnGpu(memory, image_nhwc)
         stack.callback(image.close)

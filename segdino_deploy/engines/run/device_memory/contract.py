@@ -50,6 +50,10 @@ class DeviceMemory(ABC):
     @abstractmethod
     def free_pinned(self, array: Bytes) -> None: ...
 
+    def free_bytes(self) -> int:
+        """Of the GPU's memory, what no program has taken."""
+        raise NotImplementedError(f"{self.package} does not tell")  # what only passes calls on may leave it out
+
     @abstractmethod
     def device_of(self, address: int) -> int | None:
         """The GPU that holds an address; None where it is no memory of a GPU."""

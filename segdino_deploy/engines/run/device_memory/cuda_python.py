@@ -72,6 +72,9 @@ class CudaPythonMemory(DeviceMemory):
     def free_pinned(self, array: Bytes) -> None:
         self._call("cudaFreeHost", array.ctypes.data)
 
+    def free_bytes(self) -> int:
+        return int(self._call("cudaMemGetInfo"))  # the first of its two results; the other is the whole
+
     def device_of(self, address: int) -> int | None:
         attributes = self._call("cudaPointerGetAttributes", address)
         kinds = self._runtime.cudaMemoryType

@@ -77,6 +77,11 @@ class PycudaMemory(DeviceMemory):
         with self._checked():
             allocation.free()
 
+    def free_bytes(self) -> int:
+        with self._checked():
+            free, _ = self._driver.mem_get_info()
+        return int(free)
+
     def device_of(self, address: int) -> int | None:
         try:
             self._driver.mem_get_address_range(address)
