@@ -18,10 +18,10 @@ test: $(VENV)/installed-test
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/python -m tests.typings .typings
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 results: $(VENV)/installed-all
-	$(BIN)/python -m segdino_deploy.benchmarks.report benchmarks/results > benchmarks/RESULTS.md
+	$(BIN)/python -m segdino_deploy.benchmarks.report.tables benchmarks/results > benchmarks/RESULTS.md
 	$(BIN)/python -m segdino_deploy.benchmarks.graph.report benchmarks/results/graph > benchmarks/GRAPH.md
 	$(BIN)/python -m segdino_deploy.benchmarks.gpu.report benchmarks/results/gpu > benchmarks/GPU.md
 

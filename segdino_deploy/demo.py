@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from segdino_deploy.benchmarks.bench import BenchOptions, BenchResult, run_bench, save_report
+from segdino_deploy.benchmarks.bench import run_bench
+from segdino_deploy.benchmarks.options import BenchOptions
+from segdino_deploy.benchmarks.report.save import report_directory, save_report
+from segdino_deploy.benchmarks.result import BenchResult
 from segdino_deploy.bundle import check_target
 from segdino_deploy.engines.build import BuildOptions, build_engine
 from segdino_deploy.engines.run import open_engine
@@ -27,6 +30,7 @@ DEMO_PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 class DemoResult:
     bench: BenchResult
     verified: list[str]
+    report: Path  # the page to open
     pictures: Path
     sheet: Path
 
@@ -67,9 +71,18 @@ def run_demo(
     failed = [verdict.name for verdict in verdicts if verdict.failed]
     if failed:
         raise CheckFailed(f"{output}: the canary failed on {', '.join(failed)}")
-    bench_options = BenchOptions(references=(checkpoint,), data=example, foreground=(WHITE_MATTER,), rounds=rounds)
-    bench = run_bench(bundle, bench_options, on_count)
-    save_report(bench, bundle, None)
+    bench_options = BenchOptions(
+        references=(checkpoint,),
+        data=example,
+        foreground=(WHITE_MATTER,),
+        rounds=rounds,
+        throughput_seconds=1,
+        starts=1,
+        layers=True,
+    )
+    with report_directory(None) as directory:
+        bench = run_bench(bundle, bench_options, directory, on_count)
+        report = save_report(bench, directory, bundle, None)
     on_step("segmenting the example's images")
     pictures = output.with_name(f"{output.stem}-predictions")
     with open_engine(bundle.path) as runner:
@@ -77,4 +90,4 @@ def run_demo(
     sheet = pictures / "sheet.png"
     tiles = [read_rgb(prediction.target.overlay) for prediction in predictions]
     write_png(sheet, contact_sheet(tiles, columns=4))
-    return DemoResult(bench, [v.name for v in verdicts if v.record is not None], pictures, sheet)
+    return DemoResult(bench, [v.name for v in verdicts if v.record is not None], report, pictures, sheet)

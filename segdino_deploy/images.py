@@ -17,7 +17,12 @@ from segdino_deploy.atomic import write_atomically
 from segdino_deploy.errors import InputError, one_line
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
-MASK_FOLDERS = frozenset({"mask", "masks", "label", "labels", "gt", "annotation", "annotations"})
+# Folders that hold masks, not images, in the data sets people use; in small letters.
+MASK_FOLDERS = frozenset(
+    {"mask", "masks", "label", "labels", "gt", "annotation", "annotations"}
+    | {"ground truth", "segmentationclass", "segmentationclasspng"}
+)
+MASK_FOLDER_ENDS = ("-mask", "_groundtruth")
 RESIZE_FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 # Modes whose conversion to 8-bit RGB is what training's own conversion does.
 EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB", "La", "RGBa"})
@@ -39,13 +44,18 @@ def list_images(path: Path) -> list[Path]:
         for entry in path.rglob("*")
         if entry.is_file() and entry.suffix.lower() in IMAGE_SUFFIXES and not entry.name.startswith(".")
     )
-    if any(entry.parent != path and entry.parent.name.lower() in MASK_FOLDERS for entry in found):
-        names = sorted({entry.parent.name for entry in found if entry.parent != path})
-        raise InputError(f"{path}: holds folders of images and of masks ({', '.join(names)}): name the images' folder")
+    folders = {part for entry in found for part in entry.relative_to(path).parts[:-1]}
+    of_masks = sorted(folder for folder in folders if _holds_masks(folder))
+    if of_masks:
+        raise InputError(f"{path}: holds masks in {', '.join(of_masks)}: name the folder of the images alone")
     if not found:
         kinds = ", ".join(sorted(IMAGE_SUFFIXES))
         raise InputError(f"{path}: holds no images ({kinds})")
     return found
+
+
+def _holds_masks(folder: str) -> bool:
+    return folder.lower() in MASK_FOLDERS or folder.lower().endswith(MASK_FOLDER_ENDS)
 
 
 def read_rgb(path: Path) -> UInt8:

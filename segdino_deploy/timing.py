@@ -28,8 +28,9 @@ def interleave(
 ) -> dict[str, list[float]]:
     """Milliseconds of every run: `rounds` samples per contestant after `warmup` rounds that do not count.
 
-    The order rotates by one each round, so that nobody always runs behind the same neighbour. After `seconds` no more
-    rounds are started once there are `at_least` of them.
+    The order rotates by one each round, so that everyone has each place in turn; behind its neighbour in `contestants`
+    it runs in all rounds but those that it opens, so that what one leaves behind (a cold cache, a hot processor) is the
+    next one's to bear. After `seconds` no more rounds are started once there are `at_least` of them.
     """
     names = list(contestants)
     samples: dict[str, list[float]] = {name: [] for name in names}

@@ -111,7 +111,24 @@ def test_a_folder_with_masks_beside_the_images_is_not_taken_whole(tmp_path: Path
         (tmp_path / name).mkdir()
         Image.fromarray(noise(4, 4)).save(tmp_path / name / "a.png")
 
-    with pytest.raises(InputError, match=r"folders of images and of masks \(images, masks\): name the images' folder"):
+    with pytest.raises(InputError, match="holds masks in masks: name the folder of the images alone"):
         list_images(tmp_path)
     assert len(list_images(tmp_path / "images")) == 1
     assert len(list_images(tmp_path / "masks")) == 1
+
+
+@pytest.mark.parametrize(
+    ("image", "mask"),
+    [
+        ("images/clip/0.jpg", "labels/clip/0.png"),
+        ("Original/0.png", "Ground Truth/0.png"),
+        ("0.png", "test-mask/0.png"),
+    ],
+)
+def test_masks_below_a_folder_are_never_taken_for_images(image: str, mask: str, tmp_path: Path) -> None:
+    for name in (image, mask):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4)).save(tmp_path / name)
+
+    with pytest.raises(InputError, match=r"holds masks in .*: name the folder of the images alone"):
+        list_images(tmp_path)

@@ -1,230 +1,227 @@
-"""The benchmark: latency, memory and accuracy of the reference and of every runnable engine, in one run."""
+"""The benchmark: speed, memory and accuracy of the reference and of every engine that runs here, in one run."""
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import hashlib
+import json
+import os
+from contextlib import ExitStack
+from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
 
 from segdino_deploy import __version__
-from segdino_deploy.benchmarks.accuracy import Scores, score
-from segdino_deploy.benchmarks.contestants import TORCH, Contestants, open_contestants
-from segdino_deploy.benchmarks.dataset import Sample, find_samples, read_truths
-from segdino_deploy.benchmarks.latency import Latency, summarise
-from segdino_deploy.benchmarks.memory import peak_memory_mib
+from segdino_deploy.benchmarks.accuracy.summary import summarise_accuracy
+from segdino_deploy.benchmarks.contestants import TORCH, Contestants, identity_of, open_contestants
+from segdino_deploy.benchmarks.data.data_set import check_truths, open_data_set, sample_digests
+from segdino_deploy.benchmarks.data.heads import choose_head
+from segdino_deploy.benchmarks.differences.collect import collect_worst
+from segdino_deploy.benchmarks.differences.layers import compare_layers, why_no_layers
+from segdino_deploy.benchmarks.energy import measure_energy, open_meter
+from segdino_deploy.benchmarks.journal import Journal
+from segdino_deploy.benchmarks.latency.rounds import measure_speed, summarise_speed
+from segdino_deploy.benchmarks.latency.throughput import BATCHES, check_batch_sizes, fill_batches, measure_throughput
+from segdino_deploy.benchmarks.measured import Measured, Scored, data_of, environment_of, row_of
+from segdino_deploy.benchmarks.options import BenchOptions
+from segdino_deploy.benchmarks.process import ProcessReport, measure_process
+from segdino_deploy.benchmarks.result import (
+    Accuracy,
+    BenchResult,
+    Energy,
+    Environment,
+    Layers,
+    WorstCase,
+)
+from segdino_deploy.benchmarks.scoring import score_samples
+from segdino_deploy.benchmarks.verdict import judge
 from segdino_deploy.bundle import CANARY, Bundle
 from segdino_deploy.canary import Canary
-from segdino_deploy.engines.run import Runner, run_padded
-from segdino_deploy.errors import InputError
-from segdino_deploy.evidence import mask_agreement, masks_from_outputs
+from segdino_deploy.engines.run import Runner
+from segdino_deploy.errors import CheckFailed
 from segdino_deploy.export.graph import INPUT
-from segdino_deploy.machine import machine_name, usable_threads
-from segdino_deploy.manifest import HeadCard, ModelCard
+from segdino_deploy.export.options import RESIZE_FILTER
+from segdino_deploy.machine import usable_threads
+from segdino_deploy.manifest import ModelCard
 from segdino_deploy.progress import OnStage, ignore
-from segdino_deploy.segment import load_input, segment_file
-from segdino_deploy.timing import interleave, median_ratio
+from segdino_deploy.segment import load_input
 
-MasksByHead = dict[str, list[NDArray[np.uint8]]]
-
-
-@dataclass(frozen=True)
-class BenchOptions:
-    references: tuple[Path, ...] = ()  # a checkpoint per head; none: model.onnx in ONNX Runtime stands in for them
-    backbone_weights: Path | None = None
-    data: Path | None = None  # data set folder, or folder of images
-    image_dir: str = "image"
-    mask_dir: str = "mask"
-    foreground: tuple[int, ...] | None = None
-    head: str | None = None  # whose masks the data set holds; None: the only head
-    rounds: int = 20
-    warmup: int = 3
-    threads: int | None = None  # None: as many as this process may use
+LAYER_IMAGES = 4
 
 
-class Row(BaseModel):
-    """One contestant."""
+def run_bench(bundle: Bundle, options: BenchOptions, directory: Path, on_progress: OnStage = ignore) -> BenchResult:
+    """Measures. Pictures of the images that change most are written to `directory`.
 
-    name: str
-    backend: str
-    precision: str
-    engine_only: Latency  # uint8 batch in memory to outputs in memory
-    end_to_end: Latency | None  # image file to mask at source size; None without data
-    times_faster: float  # than the reference, engine only, median over the rounds
-    peak_memory_mib: float
-    mask_agreement: float | None  # with the reference, share of pixels over all images, worst head; None without data
-    mask_agreement_by_head: dict[str, float] = {}  # of named heads
-    scores: Scores | None  # against the truth; None without masks
-
-
-class BenchResult(BaseModel):
-    """Everything one run measured; tables are rendered from it."""
-
-    tool_version: str
-    model: ModelCard
-    machine: str
-    threads: int
-    rounds: int
-    warmup: int
-    batch: int
-    images: int
-    versions: dict[str, str]
-    reference: str
-    scored_head: str = ""  # whose scores the rows hold
-    rows: list[Row]
-    skipped: dict[str, str]
-
-
-def run_bench(bundle: Bundle, options: BenchOptions, on_progress: OnStage = ignore) -> BenchResult:
-    """Measures. Raises InputError for data that does not fit; failures are errors, never numbers."""
+    Raises InputError for data that does not fit; failures are errors, never numbers. The scores of a run that was
+    interrupted are taken over by the next one of the same images, reference and engines.
+    """
     card = bundle.manifest.model
+    check_batch_sizes(card, options.batch_sizes)
+    scored = None if options.data is None else _open_data(card, options, on_progress)
     threads = options.threads or usable_threads()
-    samples = [] if options.data is None else find_samples(options.data, options.image_dir, options.mask_dir)
-    has_masks = bool(samples) and samples[0].mask is not None
-    if options.data is not None and not has_masks and (options.foreground or options.mask_dir != "mask"):
-        raise InputError(f"{options.data}: has no masks in {options.mask_dir}/; name their folder with --mask-dir")
-    head = choose_head(card, options.head, has_masks)
-    truths = read_truths(samples, card.input_size, head.num_classes, options.foreground) if has_masks else []
     contestants = open_contestants(bundle, options.references, options.backbone_weights, threads)
-    try:
-        canary = Canary.read(bundle.file(CANARY))
-        images = _inputs(samples, card, canary)
-        engine_ms = interleave(
-            {name: _engine_only(runner, images) for name, runner in contestants.runners.items()},
-            options.rounds,
-            options.warmup,
-            lambda done, total: on_progress("latency, engine only", done, total),
-        )
-        file_ms = _end_to_end_ms(contestants, samples, options, on_progress)
-        masks = _all_masks(contestants, samples, card, on_progress) if samples else {}
-    finally:
+    with ExitStack() as stack:
         for runner in contestants.runners.values():
-            runner.close()
-    memory = _memory(bundle, contestants, options, on_progress)
-    reference = contestants.reference
-    agreements = {name: _agreements(masks[name], masks[reference]) for name in masks}
-    rows = [
-        Row(
-            name=name,
-            backend=runner.backend,
-            precision=runner.precision,
-            engine_only=summarise(engine_ms[name], card.batch.min),
-            end_to_end=summarise(file_ms[name], 1) if file_ms else None,
-            times_faster=median_ratio(engine_ms[reference], engine_ms[name]),
-            peak_memory_mib=memory[name],
-            mask_agreement=min(agreements[name].values()) if masks else None,
-            mask_agreement_by_head={k: v for k, v in agreements.get(name, {}).items() if k},
-            scores=score(masks[name][head.name], truths, head.class_names) if truths else None,
-        )
-        for name, runner in contestants.runners.items()
-    ]
-    return BenchResult(
+            stack.callback(runner.close)
+        environment = environment_of(contestants, threads)
+        journal = None
+        if scored is not None:
+            journal = stack.enter_context(_open_journal(bundle, contestants, scored, options, environment, directory))
+        measured = _measure(bundle, contestants, scored, journal, options, directory, on_progress)
+        rows = [row_of(bundle, name, runner, measured) for name, runner in contestants.runners.items()]
+    head = "" if scored is None or scored.head is None else scored.head.name
+    result = BenchResult(
         tool_version=__version__,
+        command=options.command(bundle.path),
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        bundle=bundle.path.absolute().name,
         model=card,
-        machine=machine_name(),
-        threads=threads,
+        environment=environment,
         rounds=options.rounds,
         warmup=options.warmup,
         batch=card.batch.min,
-        images=len(samples),
-        versions=_versions(contestants),
-        reference=reference,
-        scored_head=head.name if truths else "",
+        reference=contestants.reference,
+        reference_identity=identity_of(bundle, contestants.reference),
+        data=None if scored is None else data_of(scored, options.foreground),
         rows=rows,
-        skipped=contestants.skipped,
+        budget=options.max_drop,
+        verdicts=[] if options.max_drop is None else judge(rows, options.max_drop, head, options.seed),
+        not_run=contestants.skipped,
+    )
+    if journal is not None:
+        journal.finish()
+    return result
+
+
+def _open_data(card: ModelCard, options: BenchOptions, on_progress: OnStage) -> Scored:
+    assert options.data is not None
+    data = open_data_set(options.data.absolute(), options.image_dir, options.mask_dir)
+    if not data.has_masks:
+        options.require_no_masks_asked()
+    head = choose_head(card, options.head, data.has_masks)
+    if data.has_masks:
+        check_truths(
+            data, head.num_classes, options.foreground, lambda done, total: on_progress("checking masks", done, total)
+        )
+    digests = sample_digests(data, lambda done, total: on_progress("reading the data", done, total))
+    return Scored(data, head if data.has_masks else None, digests)
+
+
+def _measure(
+    bundle: Bundle,
+    contestants: Contestants,
+    scored: Scored | None,
+    journal: Journal | None,
+    options: BenchOptions,
+    directory: Path,
+    on_progress: OnStage,
+) -> Measured:
+    card, runners = bundle.manifest.model, contestants.runners
+    files = [] if scored is None else [sample.image for sample in scored.data.samples]
+    images = _inputs(files, card, Canary.read(bundle.file(CANARY)))
+    samples = measure_speed(runners, images, files, options.rounds, options.warmup, on_progress)
+    speed = summarise_speed(samples, card.batch.min, options.seed)
+    throughput = {}
+    energy = {}
+    for index, (name, runner) in enumerate(runners.items()):
+        sizes = options.batch_sizes or (card.batch.min,)
+        seconds = options.throughput_seconds
+        throughput[name] = measure_throughput(runner, images, sizes, options.callers, seconds) if seconds else []
+        energy[name] = _energy(runner, images[0], seconds) if seconds else None
+        on_progress("throughput", index + 1, len(runners))
+    accuracy: dict[str, Accuracy] = {}
+    worst: dict[str, list[WorstCase]] = {}
+    if scored is not None and journal is not None:
+        accuracy = _accuracy(contestants, scored, journal, options, on_progress)
+        if options.worst:
+            per_image = {name: entry.per_image for name, entry in accuracy.items()}
+            worst = collect_worst(
+                runners, scored.data, scored.head, options.foreground, per_image, options.worst, directory, on_progress
+            )
+    layers = _layers(bundle, contestants, images, on_progress) if options.layers else {}
+    return Measured(
+        speed, throughput, energy, accuracy, worst, layers, _processes(bundle, contestants, options, on_progress)
     )
 
 
-def choose_head(card: ModelCard, name: str | None, has_masks: bool) -> HeadCard:
-    """The head that masks score; the first where there are no masks. InputError: none named of several, unknown."""
-    names = ", ".join(head.name for head in card.heads)
-    if name is None:
-        if has_masks and len(card.heads) > 1:
-            raise InputError(f"--data: its masks belong to one head; name it with --head ({names})")
-        return card.heads[0]
-    if not has_masks:
-        raise InputError(f"--head: {name!r} has no masks to be scored with; name a data set that has them with --data")
-    for head in card.heads:
-        if name == head.name:
-            return head
-    raise InputError(f"--head: {name!r} is none of this model's ({names or 'one head without a name'})")
-
-
-def _inputs(samples: Sequence[Sample], card: ModelCard, canary: Canary, limit: int = 16) -> list[NDArray[np.uint8]]:
-    """Batches for the engine-only latency: the first images of the data, else the canary."""
-    if not samples:
+def _inputs(files: list[Path], card: ModelCard, canary: Canary) -> list[NDArray[np.uint8]]:
+    """Batches for the latency: of the first images of the data, else the canary."""
+    if not files:
         return [canary.image]
-    return [np.repeat(load_input(sample.image, card)[None], card.batch.min, axis=0) for sample in samples[:limit]]
+    few = files[: max(BATCHES, card.batch.min)]
+    return fill_batches(np.stack([load_input(path, card) for path in few]), card.batch.min)
 
 
-def _engine_only(runner: Runner, images: Sequence[NDArray[np.uint8]]) -> Callable[[int], object]:
-    return lambda index: runner.run({INPUT: images[index % len(images)]})
+def _energy(runner: Runner, image: NDArray[np.uint8], seconds: float) -> Energy | None:
+    meter = open_meter(runner.backend)
+    return None if meter is None else measure_energy(meter, lambda: runner.run({INPUT: image}), len(image), seconds)
 
 
-def _end_to_end_ms(
-    contestants: Contestants, samples: Sequence[Sample], options: BenchOptions, on_progress: OnStage
-) -> dict[str, list[float]]:
-    if not samples:
-        return {}
-
-    def whole(runner: Runner) -> Callable[[int], object]:
-        return lambda index: segment_file(runner, samples[index % len(samples)].image)
-
-    return interleave(
-        {name: whole(runner) for name, runner in contestants.runners.items()},
-        options.rounds,
-        options.warmup,
-        lambda done, total: on_progress("latency, file to mask", done, total),
-    )
-
-
-def _all_masks(
-    contestants: Contestants, samples: Sequence[Sample], card: ModelCard, on_progress: OnStage
-) -> dict[str, MasksByHead]:
-    masks: dict[str, MasksByHead] = {name: {head.name: [] for head in card.heads} for name in contestants.runners}
-    for index, sample in enumerate(samples):
-        image = load_input(sample.image, card)[None]
-        for name, runner in contestants.runners.items():
-            for head, mask in masks_from_outputs(run_padded(runner, image), card.thresholds).items():
-                masks[name][head].append(mask[0])
-        on_progress("accuracy", index + 1, len(samples))
-    return masks
+def _open_journal(
+    bundle: Bundle,
+    contestants: Contestants,
+    scored: Scored,
+    options: BenchOptions,
+    environment: Environment,
+    directory: Path,
+) -> Journal:
+    """Beside the bundle; where nothing can be written there, in `directory`: then there is nothing to go on with."""
+    card, runners = bundle.manifest.model, contestants.runners
+    here = f"{environment.machine} {environment.system}"
+    identities = {
+        name: f"{identity_of(bundle, name)} {environment.versions[runner.backend]} {here}"
+        for name, runner in runners.items()
+    }
+    # The data set by its place, its files one by one: a run of another one has a journal of its own.
+    data = [str(scored.data.directory.resolve()), scored.data.layout]
+    depends_on = [__version__, card.model_dump(mode="json"), data, options.foreground, options.head]
+    key = hashlib.sha256(json.dumps([*depends_on, identities[contestants.reference]]).encode()).hexdigest()
+    beside = bundle.path.absolute()
+    folder = beside.parent if os.access(beside.parent, os.W_OK) else directory
+    return Journal(folder / f"{beside.name}.bench-partial-{key[:8]}.jsonl", key, identities, scored.digests)
 
 
-def _agreements(masks: MasksByHead, reference: MasksByHead) -> dict[str, float]:
-    return {head: mask_agreement(np.stack(masks[head]), np.stack(reference[head])) for head in masks}
+def _accuracy(
+    contestants: Contestants, scored: Scored, journal: Journal, options: BenchOptions, on_progress: OnStage
+) -> dict[str, Accuracy]:
+    runners = contestants.runners
+    trained = RESIZE_FILTER[runners[contestants.reference].card.heads[0].family]
+    score_samples(runners, scored.data.samples, scored.head, trained, options.foreground, journal, on_progress)
+    per_image = {name: journal.per_image(name) for name in runners}
+    reference = per_image[contestants.reference]
+    return {
+        name: Accuracy(per_image=values, summary=summarise_accuracy(values, reference, options.seed))
+        for name, values in per_image.items()
+    }
 
 
-def _memory(bundle: Bundle, contestants: Contestants, options: BenchOptions, on_progress: OnStage) -> dict[str, float]:
-    peaks: dict[str, float] = {}
+def _layers(
+    bundle: Bundle, contestants: Contestants, images: list[NDArray[np.uint8]], on_progress: OnStage
+) -> dict[str, Layers | str]:
+    """Of every engine, or why there is nothing to compare."""
+    few = np.concatenate([batch[:1] for batch in images[:LAYER_IMAGES]])
+    found: dict[str, Layers | str] = {}
+    for name in contestants.runners:
+        if name == contestants.reference:
+            continue
+
+        def report(done: int, total: int, stage: str = f"layers of {name}") -> None:
+            on_progress(stage, done, total)
+
+        try:
+            found[name] = why_no_layers(bundle, name) or compare_layers(bundle, name, few, report)
+        except CheckFailed as error:  # a value that is NaN or infinite, by name
+            found[name] = str(error)
+    return found
+
+
+def _processes(
+    bundle: Bundle, contestants: Contestants, options: BenchOptions, on_progress: OnStage
+) -> dict[str, ProcessReport]:
+    reports: dict[str, ProcessReport] = {}
     for index, name in enumerate(contestants.runners):
         files = (options.references, options.backbone_weights) if name == TORCH else ((), None)
-        peaks[name] = peak_memory_mib(bundle.path, name, *files)
-        on_progress("peak memory", index + 1, len(contestants.runners))
-    return peaks
-
-
-def _versions(contestants: Contestants) -> dict[str, str]:
-    from importlib.metadata import version
-
-    names = sorted({runner.backend for runner in contestants.runners.values()})
-    return {name: version(name) for name in names} | {"python": platform.python_version()}
-
-
-def save_report(result: BenchResult, bundle: Bundle, directory: Path | None) -> None:
-    """Stores `bench.json` and `bench.md` in the bundle's `report/` and, where asked, in `directory`."""
-    from segdino_deploy.atomic import write_atomically
-    from segdino_deploy.benchmarks.report import markdown
-
-    files = {
-        "bench.json": (result.model_dump_json(indent=1) + "\n").encode(),
-        "bench.md": markdown(result).encode(),
-    }
-    if directory is not None:
-        for name, content in files.items():
-            write_atomically(directory / name, content)
-    bundle.update({f"report/{name}": content for name, content in files.items()}, lambda manifest: manifest)
+        reports[name] = measure_process(bundle.path, name, *files, options.starts, options.threads or usable_threads())
+        on_progress("start-up and memory", index + 1, len(contestants.runners))
+    return reports

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from segdino_deploy.bundle import Bundle
 from segdino_deploy.engines.run import Runner, open_in_bundle
 from segdino_deploy.engines.run.torch import TorchRunner
-from segdino_deploy.errors import MissingComponent
+from segdino_deploy.errors import SegdinoDeployError
+from segdino_deploy.export.graph import INPUT
 from segdino_deploy.manifest import Engine
 
 TORCH = "torch-fp32"
@@ -53,13 +57,57 @@ def open_contestant(
 def open_contestants(
     bundle: Bundle, checkpoints: Sequence[Path], backbone_weights: Path | None, threads: int
 ) -> Contestants:
-    """The reference (PyTorch where checkpoints are given, else model.onnx) and all engines that run here."""
+    """The reference (PyTorch where checkpoints are given, else model.onnx) and all engines that run here.
+
+    An engine that cannot be opened, or does not answer, is left out with its error. Without the reference there is
+    nothing to measure: its error is raised.
+    """
     reference = TORCH if checkpoints else ONNX_REFERENCE
     runners = {reference: open_contestant(bundle, reference, checkpoints, backbone_weights, threads)}
     skipped: dict[str, str] = {}
-    for name in bundle.manifest.engines:
-        try:
-            runners[name] = open_contestant(bundle, name, threads=threads)
-        except MissingComponent as error:
-            skipped[name] = str(error)
+    try:
+        for name in bundle.manifest.engines:
+            try:
+                runners[name] = _open_answering(bundle, name, threads)
+            except SegdinoDeployError as error:
+                skipped[name] = str(error)
+    except BaseException:  # Ctrl-C too: engines hold devices
+        for runner in runners.values():
+            runner.close()
+        raise
     return Contestants(runners, skipped)
+
+
+def _open_answering(bundle: Bundle, name: str, threads: int) -> Runner:
+    """Opened, and run once: what fails at the first image must not end a run of all others in its middle."""
+    runner = open_contestant(bundle, name, threads=threads)
+    try:
+        card = bundle.manifest.model
+        runner.run({INPUT: np.full((card.batch.min, *card.input_size, 3), 128, np.uint8)})
+    except BaseException:
+        runner.close()
+        raise
+    return runner
+
+
+def identity_of(bundle: Bundle, name: str) -> str:
+    """What a contestant's answers depend on: hashes of its files, and what it computes in."""
+    manifest = bundle.manifest
+    if name == TORCH:
+        parts = [
+            f"{head.name} {head.checkpoint.sha256} {head.checkpoint.backbone_weights_sha256}"
+            for head in manifest.model.heads
+        ]
+    elif name == ONNX_REFERENCE:
+        parts = [manifest.files[manifest.onnx["fp32"].file].sha256]
+    else:
+        engine = manifest.engines[name]
+        parts = [manifest.files[file].sha256 for file in (engine.file, *engine.companions)]
+        parts.append(engine.inference_precision or "")
+    return " ".join([name, *parts])
+
+
+def version_of(backend: str) -> str:
+    """Of the library that an opened runner of `backend` uses, whatever distribution it came with."""
+    module = sys.modules.get(backend.replace("-", "_"))
+    return str(getattr(module, "__version__", "unknown"))

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from segdino_deploy.cli.console import Progress, print_line, print_table
+from segdino_deploy.cli.console import Progress, print_line
+from segdino_deploy.cli.results import print_result
 
 
 def command(
@@ -20,15 +21,12 @@ def command(
 
     Export, fp32, fp16 and int8 builds, verify, bench and predict on brain MRI slices.
     """
-    from segdino_deploy.benchmarks.report import caption, cells, columns
     from segdino_deploy.demo import run_demo
 
     with Progress() as progress:
         result = run_demo(output, rounds, progress.step, progress.count)
-    print_line(caption(result.bench))
-    print_table(columns(result.bench), [cells(row, result.bench) for row in result.bench.rows])
-    for name, reason in result.bench.skipped.items():
-        print_line(f"not run here: {name} ({reason})")
+    print_result(result.bench)
     print_line(f"verified: the canary passed on {', '.join(result.verified)}")
     print_line(f"bundle: {output}")
+    print_line(f"report: {result.report}")
     print_line(f"overlay pictures: {result.pictures}, all on one sheet: {result.sheet}")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
 
 from segdino_deploy.atomic import sha256_of
 from segdino_deploy.errors import InputError
 from segdino_deploy.export.heads import HeadSource
 from segdino_deploy.export.options import MAX_CLASSES, RESIZE_FILTER, ExportOptions
-from segdino_deploy.manifest import BackboneCard, CheckpointCard, HeadCard, ModelCard, ResizeFilter
+from segdino_deploy.manifest import BackboneCard, CheckpointCard, HeadCard, ModelCard
 from segdino_deploy.model.segdino import SegDINO
 
 
@@ -59,7 +58,7 @@ def _head_card(
         outputs=list(options.outputs),
         threshold=options.threshold,
         taps=model.taps,
-        resize_filter=cast(ResizeFilter, RESIZE_FILTER[model.family]),
+        resize_filter=RESIZE_FILTER[model.family],
         checkpoint=CheckpointCard(
             name=source.checkpoint.name,
             sha256=sha256_of(source.checkpoint),

@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass, field
 
 from segdino_deploy.errors import InputError
-from segdino_deploy.manifest import OUTPUTS, BatchRange, OutputName
+from segdino_deploy.manifest import OUTPUTS, BatchRange, OutputName, ResizeFilter
 
 PATCH_SIZE = 16  # of every DINOv3 ViT; stated here too so that checking a size needs no torch
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-RESIZE_FILTER = {
+RESIZE_FILTER: dict[str, ResizeFilter] = {
     "v1_paper": "bicubic",
     "v1_convt": "bicubic",
     "fine_grained": "bicubic",

@@ -33,14 +33,21 @@ def test_the_whole_path_by_commands(cli: Cli, tmp_path: Path, monkeypatch: pytes
     assert built.code == 0
     assert built.stdout.count("canary passed") == 2
 
-    bench = cli("bench", "--reference", checkpoint, "--data", EXAMPLE, "--foreground", "2", "--rounds", "2", "--json")
+    quick = ("--rounds", "2", "--throughput-seconds", "0.05", "--starts", "1")
+    bench = cli("bench", "--reference", checkpoint, "--data", EXAMPLE, "--foreground", "2", *quick, "--json")
     assert bench.code == 0
     rows = json.loads(bench.stdout)["rows"]
     assert [row["name"] for row in rows] == ["torch-fp32", "onnxruntime-fp32", "onnxruntime-int8"]
-    assert all(len(row["engine_only"]["samples_ms"]) == 2 for row in rows)
-    assert rows[1]["mask_agreement"] == 1
-    assert rows[0]["scores"]["dice"] == rows[1]["scores"]["dice"]
-    assert {"report/bench.json", "report/bench.md"} <= Bundle.open("v1_convt.segdino").manifest.files.keys()
+    assert all(len(row["speed"]["engine_only"]["samples_ms"]) == 2 for row in rows)
+    summaries = [row["accuracy"]["summary"] for row in rows]
+    assert summaries[1]["agreement"]["mean"] == 1
+    assert summaries[0]["dice"]["mean"] == summaries[1]["dice"]["mean"]
+    files = Bundle.open("v1_convt.segdino").manifest.files
+    assert {"report/report.json", "report/report.md", "report/index.html"} <= files.keys()
+
+    unchanged = cli("bench", "--compare", *["v1_convt.segdino/report/report.json"] * 2, "--max-drop", "0")
+    assert unchanged.code == 0
+    assert "nothing changed that the intervals can tell from chance" in unchanged.stdout
 
     predicted = cli("predict", "v1_convt.segdino", EXAMPLE / "test" / "image", "-o", "out", "--precision", "fp32")
     assert predicted.code == 0
@@ -134,6 +141,18 @@ def test_an_engine_file_is_not_replaced_by_another_precision(cli: Cli, bundle_co
     (tmp_path / "file").write_text("")
     blocked = cli("predict", engine, image, "-o", tmp_path / "file" / "out")
     assert (blocked.code, "a file stands where a folder is needed" in blocked.error) == (2, True)
+
+
+def test_a_budget_that_no_engine_was_judged_by_is_missed(cli: Cli, bundle_copy: Copy, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    shutil.copy(EXAMPLE / "test" / "image" / "axial_086.png", tmp_path / "images")
+    quick = ("--rounds", "1", "--warmup", "0", "--throughput-seconds", "0", "--starts", "1", "--worst", "0")
+
+    result = cli("bench", bundle_copy().path, "--data", tmp_path / "images", "--max-drop", "0.5", *quick)
+
+    assert result.code == 1
+    assert "--max-drop: no engine was judged" in result.error
+    assert "has no engine: build one with build-engine" in result.error
 
 
 def test_a_failing_engine_fails_verify(cli: Cli, bundle_copy: Copy) -> None:

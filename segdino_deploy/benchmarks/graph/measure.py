@@ -10,8 +10,8 @@ from pydantic import BaseModel
 from segdino_deploy import __version__
 from segdino_deploy.benchmarks.graph.models import random_segdino, save_checkpoint
 from segdino_deploy.benchmarks.graph.suite import EngineSpec, Suite
-from segdino_deploy.benchmarks.latency import Latency, summarise
-from segdino_deploy.benchmarks.memory import peak_memory_mib
+from segdino_deploy.benchmarks.latency.summary import Latency, summarise
+from segdino_deploy.benchmarks.process import peak_memory_mib
 from segdino_deploy.bundle import CANARY, Bundle
 from segdino_deploy.canary import Canary
 from segdino_deploy.engines.build import BuildOptions, build_engine

@@ -13,17 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segdino_deploy import __version__, load_segdino
-from segdino_deploy.benchmarks.accuracy import score
+from segdino_deploy.benchmarks.accuracy.agreement import boundary_band
+from segdino_deploy.benchmarks.accuracy.scores import score
 from segdino_deploy.benchmarks.contestants import TORCH
-from segdino_deploy.benchmarks.dataset import Sample, find_samples, read_truths
+from segdino_deploy.benchmarks.data.samples import Sample, find_samples, read_truths
 from segdino_deploy.benchmarks.int8.peer import quantize
 from segdino_deploy.benchmarks.int8.result import Contestant, Int8Result, Plan
 from segdino_deploy.benchmarks.int8.suite import Case, Suite
-from segdino_deploy.benchmarks.latency import summarise
+from segdino_deploy.benchmarks.latency.summary import summarise
 from segdino_deploy.bundle import Bundle
 from segdino_deploy.engines.build import BuildOptions, build_engine
 from segdino_deploy.engines.calibration.images import calibration_files
-from segdino_deploy.engines.precision.budget.held_out import boundary_band
 from segdino_deploy.engines.precision.budget.options import Budget, HeldOutOptions
 from segdino_deploy.engines.precision.budget.record import read_search
 from segdino_deploy.engines.run import Runner, open_in_bundle

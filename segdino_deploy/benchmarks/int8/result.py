@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from segdino_deploy.benchmarks.accuracy import Scores
-from segdino_deploy.benchmarks.latency import Latency
+from segdino_deploy.benchmarks.accuracy.scores import Scores
+from segdino_deploy.benchmarks.latency.summary import Latency
 from segdino_deploy.manifest import ModelCard
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from segdino_deploy.benchmarks.dataset import find_samples
+from segdino_deploy.benchmarks.data.samples import find_samples
 from segdino_deploy.bundle import Bundle
 from segdino_deploy.engines.build.backends import BACKENDS
 from segdino_deploy.engines.build.options import BuildOptions

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segdino_deploy.atomic import sha256_of
+from segdino_deploy.benchmarks.data.pairs import list_split
+from segdino_deploy.benchmarks.data.places import Place, choose_place, find_places
 from segdino_deploy.errors import InputError, one_line
 from segdino_deploy.images import list_images, read_rgb
 from segdino_deploy.manifest import ModelCard
@@ -46,11 +48,12 @@ def evenly_spread(count: int, limit: int) -> list[int]:
 
 
 def calibration_files(source: Path, image_dir: str = "image", *, limit: int | None = None, seed: int = 0) -> list[Path]:
-    """The images of a folder, of a data set's `image` folder or of its `train` split, or those a list names.
+    """The images of a folder, of a data set or of its training split, or those a list names.
 
-    `source`: a folder, or a text file (`.txt`) with one image per line, relative paths being relative to the list;
-    blank lines and lines that start with # are skipped. `limit`: a sample of at most that many, drawn with `seed` and
-    kept in the order of the files. Raises InputError: no images, a missing path, `limit` below 1.
+    `source`: a folder (a data set may have any layout of `benchmarks/data/layouts.py`; its masks are left aside), or a
+    text file (`.txt`) with one image per line, relative paths being relative to the list; blank lines and lines that
+    start with # are skipped. `limit`: a sample of at most that many, drawn with `seed` and kept in the order of the
+    files. Raises InputError: no images, a missing path, several splits and none for training, `limit` below 1.
     """
     files = _found(source, image_dir)
     if limit is None or limit >= len(files):
@@ -122,12 +125,27 @@ def images_hash(files: Sequence[Path]) -> str:
 def _found(source: Path, image_dir: str) -> list[Path]:
     if source.is_file() and source.suffix.lower() == ".txt":
         return _listed(source)
-    for folder in (source / image_dir, source / "train" / image_dir):
-        if folder.is_dir():
-            return list_images(folder)
+    place = _training(source, find_places(source, image_dir))
+    if place is not None:
+        return list_split(place)
     if image_dir != "image":
         raise InputError(f"{source}: has no folder {image_dir}/; --image-dir names the one that holds the images")
     return list_images(source)
+
+
+def _training(source: Path, places: Sequence[Place]) -> Place | None:
+    """The split `train`, one that begins so (`trainval`), or the images of a data set without splits.
+
+    None where there is no such thing; InputError where there are several, or masks that must not be taken for images.
+    """
+    for fits in (lambda split: split == "train", lambda split: split.startswith("train"), lambda split: not split):
+        found = [place for place in places if fits(place.split.lower())]
+        if found:
+            return choose_place(source, found, "train")
+    if any(place.has_masks for place in places):
+        splits = ", ".join(place.split for place in places)
+        raise InputError(f"{source}: has no split train, only {splits}: name the folder of the images")
+    return None
 
 
 def _listed(list_file: Path) -> list[Path]:

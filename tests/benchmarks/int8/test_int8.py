@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segdino_deploy.benchmarks.accuracy import ClassScores, Scores
-from segdino_deploy.benchmarks.dataset import find_samples
+from segdino_deploy.benchmarks.accuracy.scores import ClassScores, Scores
+from segdino_deploy.benchmarks.data.samples import find_samples
 from segdino_deploy.benchmarks.int8 import peer
 from segdino_deploy.benchmarks.int8.measure import changed_in_band_percent, copy_images, split_halves
 from segdino_deploy.benchmarks.int8.report import COLUMNS, render_directory
 from segdino_deploy.benchmarks.int8.result import Contestant, Int8Result, Plan
 from segdino_deploy.benchmarks.int8.suite import read_suite
-from segdino_deploy.benchmarks.latency import summarise
+from segdino_deploy.benchmarks.latency.summary import summarise
 from segdino_deploy.bundle import Bundle
 from segdino_deploy.errors import InputError, MissingComponent, SegdinoDeployError
 from segdino_deploy.timing import median_ratio

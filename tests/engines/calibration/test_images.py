@@ -65,6 +65,66 @@ def test_a_data_set_gives_the_images_of_its_image_folder_or_of_its_train_split(t
     assert calibration_files(tmp_path / "c") == [plain]
 
 
+def relative(files: list[Path], folder: Path) -> list[str]:
+    return [file.relative_to(folder).as_posix() for file in files]
+
+
+@pytest.mark.parametrize(
+    ("images", "beside"),
+    [
+        (["images/a.jpg", "images/b.jpg"], ["masks/a.jpg", "masks/b.jpg"]),
+        (["train/images/cat/1.jpg"], ["train/labels/cat/1.png", "test/images/dog/1.jpg", "test/labels/dog/1.png"]),
+        (
+            ["train_origin/one/JPEGImages/1.jpg", "train_origin/two/JPEGImages/1.jpg"],
+            [
+                "train_origin/one/SegmentationClassPNG/1.png",
+                "train_origin/two/SegmentationClassPNG/1.png",
+                "test/one/JPEGImages/1.jpg",
+                "test/one/SegmentationClassPNG/1.png",
+            ],
+        ),
+        (["trainval-image/0.jpg"], ["trainval-mask/0.jpg", "test-image/0.jpg", "test-mask/0.jpg"]),
+        (
+            ["ISIC-2017_Training_Data/ISIC_1.jpg"],
+            [
+                "ISIC-2017_Training_Data/ISIC_1_superpixels.png",
+                "ISIC-2017_Training_Part1_GroundTruth/ISIC_1_segmentation.png",
+                "ISIC-2017_Test_v2_Data/ISIC_2.jpg",
+                "ISIC-2017_Test_v2_Part1_GroundTruth/ISIC_2_segmentation.png",
+            ],
+        ),
+    ],
+)
+def test_the_training_images_of_published_data_sets_are_found_without_options(
+    images: list[str], beside: list[str], tmp_path: Path
+) -> None:
+    for name in (*images, *beside):
+        write(tmp_path / name)
+
+    assert relative(calibration_files(tmp_path), tmp_path) == images
+
+
+def test_named_folders_of_images_are_found_in_the_training_split(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        write(tmp_path / split / "photos" / "a.png")
+
+    assert relative(calibration_files(tmp_path, "photos"), tmp_path) == ["train/photos/a.png"]
+    with pytest.raises(InputError, match="has no folder pictures/; --image-dir names"):
+        calibration_files(tmp_path, "pictures")
+
+
+def test_test_images_and_masks_are_not_calibrated_on_unasked(tmp_path: Path) -> None:
+    write(tmp_path / "test-image" / "0.jpg")
+    write(tmp_path / "test-mask" / "0.jpg")
+    with pytest.raises(InputError, match="has no split train, only test: name the folder of the images"):
+        calibration_files(tmp_path)
+    assert len(calibration_files(tmp_path / "test-image")) == 1
+
+    write(tmp_path / "other" / "deep" / "down" / "SegmentationClassPNG" / "0.png")
+    with pytest.raises(InputError, match="holds masks in SegmentationClassPNG"):
+        calibration_files(tmp_path / "other")
+
+
 def test_a_list_names_images_relative_to_itself_in_its_own_order(tmp_path: Path) -> None:
     near, far = write(tmp_path / "lists" / "near.png"), write(tmp_path / "elsewhere" / "far.png")
     chosen = tmp_path / "lists" / "chosen.txt"

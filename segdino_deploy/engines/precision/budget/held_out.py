@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from segdino_deploy.atomic import sha256_of
-from segdino_deploy.benchmarks.accuracy import score
-from segdino_deploy.benchmarks.bench import choose_head
-from segdino_deploy.benchmarks.dataset import find_samples, read_truths
+from segdino_deploy.benchmarks.accuracy.agreement import boundary_band
+from segdino_deploy.benchmarks.accuracy.scores import score
+from segdino_deploy.benchmarks.data.heads import choose_head
+from segdino_deploy.benchmarks.data.samples import find_samples, read_truths
 from segdino_deploy.engines.build.contract import RunImage
 from segdino_deploy.engines.calibration.images import evenly_spread
 from segdino_deploy.engines.precision.budget.options import HeldOutOptions
@@ -25,7 +25,6 @@ from segdino_deploy.segment import load_input
 # Evidence is counted in pixels, not in images: a hundredth of a percent of them must be a good hundred.
 PIXELS = 2**23  # that plans are measured on: 128 images of 256x256
 SENSITIVITY_PIXELS = 2**20  # of them, that single groups are measured on
-BAND_PX = 3  # half width of the boundary band
 Mask = NDArray[np.uint8]
 Masks = dict[str, list[Mask]]  # by head
 
@@ -96,12 +95,6 @@ def read_held_out(card: ModelCard, options: HeldOutOptions) -> HeldOut:
     truths = read_truths(samples, card.input_size, head.num_classes, options.foreground) if has_masks else []
     images = [load_input(sample.image, card) for sample in samples]
     return HeldOut(card, images, head, truths, [sha256_of(sample.image) for sample in samples])
-
-
-def boundary_band(mask: Mask) -> NDArray[np.bool_]:
-    """Pixels within `BAND_PX` of a change of class, bool `[H, W]`."""
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * BAND_PX + 1, 2 * BAND_PX + 1))
-    return np.asarray(cv2.dilate(mask, kernel) != cv2.erode(mask, kernel))
 
 
 def _changed(masks: Sequence[Mask], reference: Sequence[Mask]) -> tuple[float, float]:

@@ -9,9 +9,10 @@ import onnx
 import pytest
 from onnx import helper
 
+from segdino_deploy.benchmarks.accuracy.agreement import boundary_band
 from segdino_deploy.engines.build.contract import RunImage
 from segdino_deploy.engines.precision.budget import search as search_module
-from segdino_deploy.engines.precision.budget.held_out import HeldOut, boundary_band
+from segdino_deploy.engines.precision.budget.held_out import HeldOut
 from segdino_deploy.engines.precision.budget.record import Loss, Point, Sensitivity
 from segdino_deploy.engines.precision.budget.report import pareto_front
 from segdino_deploy.engines.precision.budget.search import ALL_INT8, Search, fastest, fp32_order, recommend

@@ -1,0 +1,67 @@
+"""The report as files: data and Markdown with the core packages alone, figures and the HTML page with two more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from segdino_deploy.atomic import write_atomically
+from segdino_deploy.benchmarks.report.figures import Drawing, draw_figures
+from segdino_deploy.benchmarks.report.html import html_page
+from segdino_deploy.benchmarks.report.markdown import Picture, page
+from segdino_deploy.benchmarks.report.pictures import ReadPicture, read_pictures
+from segdino_deploy.benchmarks.result import BenchResult
+from segdino_deploy.errors import InputError
+from segdino_deploy.requirements import has_module, require_module
+
+REPORT_JSON, REPORT_MD, INDEX_HTML = "report.json", "report.md", "index.html"
+TOOLS = ("jinja2", "matplotlib")  # of the extra `report`
+
+
+def require_report_tools() -> None:
+    """Raises MissingComponent, with the line that installs them, before anything is measured in vain."""
+    for name in TOOLS:
+        require_module(name, "the HTML report and its figures", extra="report")
+
+
+def render_files(result: BenchResult, read_picture: ReadPicture) -> dict[str, bytes]:
+    """All files of a report by name, relative to its folder.
+
+    `report.json`, `report.md`, the pictures of worst cases; `index.html` and `figures/*.png` where the tools for them
+    are installed: whoever was asked for them calls `require_report_tools` first.
+    `read_picture`: from a path in the result to the bytes of that PNG file. Raises InputError for a path that leads
+    out of the report's folder.
+    """
+    pictures = read_pictures(result, read_picture)
+    drawings = draw_figures(result) if all(map(has_module, TOOLS)) else []
+    figures = [Picture(_file(drawing), drawing.caption, drawing.section) for drawing in drawings]
+    files = {
+        REPORT_JSON: (result.model_dump_json(indent=1) + "\n").encode(),
+        REPORT_MD: page(result, f"Benchmark of {result.bundle}", figures, with_pictures=True).encode(),
+    }
+    if drawings:
+        files[INDEX_HTML] = html_page(result, drawings, pictures).encode()
+    return files | {_file(drawing): drawing.png for drawing in drawings} | pictures
+
+
+def write_report(result: BenchResult, directory: Path, pictures_directory: Path) -> list[Path]:
+    """Writes the files of `render_files` below `directory`, each whole or not at all, and returns their paths.
+
+    `pictures_directory`: the folder that the result's pictures are relative to. Raises MissingComponent where jinja2
+    or matplotlib is not installed, InputError for a picture that is not there, and what `write_atomically` raises.
+    """
+    require_report_tools()
+
+    def read_picture(name: str) -> bytes:
+        try:
+            return (pictures_directory / name).read_bytes()
+        except FileNotFoundError as error:
+            raise InputError(f"{pictures_directory / name}: no such picture; measure again with bench") from error
+
+    files = render_files(result, read_picture)
+    for name, content in files.items():
+        write_atomically(directory / name, content)
+    return [directory / name for name in files]
+
+
+def _file(drawing: Drawing) -> str:
+    return f"figures/{drawing.name}.png"
