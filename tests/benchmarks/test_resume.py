@@ -75,16 +75,15 @@ def test_a_repaired_image_costs_the_others_no_scores_and_another_runs_journal_st
     assert len(list(bundle.path.parent.glob("*.bench-partial-*.jsonl"))) == 1
 
 
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_scores_are_kept_until_everything_is_measured(
     bundle: Bundle, coloured_images: Path, quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from segdino_deploy.benchmarks import bench
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(bench, "measure_process", interrupt)
+        patch.setattr("segdino_deploy.benchmarks.bench.measure_process", interrupt)  # what comes last
         with pytest.raises(KeyboardInterrupt):
             measure(bundle, coloured_images, quick, tmp_path)
     monkeypatch.setattr("segdino_deploy.benchmarks.scoring.read_rgb", interrupt)  # no image is scored again
@@ -99,13 +98,8 @@ def test_scores_are_kept_until_everything_is_measured(
 def test_scores_of_another_library_are_not_taken_over(
     bundle: Bundle, coloured_images: Path, quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from segdino_deploy.benchmarks import bench
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(bench, "measure_process", interrupt)
+        patch.setattr("segdino_deploy.benchmarks.bench.measure_process", interrupt)  # what comes last
         with pytest.raises(KeyboardInterrupt):
             measure(bundle, coloured_images, quick, tmp_path)
     monkeypatch.setattr("segdino_deploy.benchmarks.measured.version_of", lambda _: "99.0")

@@ -13,8 +13,9 @@ from pathlib import Path
 from segdino_deploy.atomic import write_atomically
 from segdino_deploy.benchmarks.int8.measure import measure_case
 from segdino_deploy.benchmarks.int8.peer import prepare_peer
-from segdino_deploy.benchmarks.int8.suite import Case, Suite, read_suite
-from segdino_deploy.errors import InputError, SegdinoDeployError
+from segdino_deploy.benchmarks.int8.suite import read_suite
+from segdino_deploy.benchmarks.suites import check_data, choose_cases, say
+from segdino_deploy.errors import SegdinoDeployError
 
 
 def main(arguments: list[str]) -> int:
@@ -34,43 +35,22 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     try:
         suite = read_suite(given.suite)
-        cases = _choose(suite, given.only)
-        _check_data(cases, given.data)
-        python = prepare_peer(given.peer_env, _say)
+        cases = choose_cases(suite.cases, given.only)
+        check_data(cases, given.data)
+        python = prepare_peer(given.peer_env, say)
         for case in cases:
             with tempfile.TemporaryDirectory() as directory:
-                result = measure_case(case, suite, given.data, python, Path(directory), _say)
+                result = measure_case(case, suite, given.data, python, Path(directory), say)
             write_atomically(given.output / f"{case.name}.json", (result.model_dump_json(indent=1) + "\n").encode())
             ours = result.contestant(result.ours)
-            _say(
+            say(
                 f"{case.name}: {ours.times_faster:.2f} times faster than eager, {ours.times_faster_than_peer:.2f} than "
                 f"{result.best_peer}; agreement {ours.agreement:.5f}"
             )
     except SegdinoDeployError as error:
-        _say(f"error: {error}")
+        say(f"error: {error}")
         return error.exit_code
     return 0
-
-
-def _choose(suite: Suite, only: str | None) -> list[Case]:
-    cases = [case for case in suite.cases if only in (None, case.name)]
-    if not cases:
-        raise InputError(f"--only: {only} is none of {', '.join(case.name for case in suite.cases)}")
-    return cases
-
-
-def _check_data(cases: list[Case], data: Path) -> None:
-    """InputError before anything long starts."""
-    for folder in ("train/image", "test/image", "test/mask"):
-        if not (data / folder).is_dir():
-            raise InputError(f"--data: {data} has no {folder}/")
-    for case in cases:
-        if not (data / case.checkpoint).is_file():
-            raise InputError(f"--data: {data} has no {case.checkpoint}, the checkpoint of {case.name}")
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")
 
 
 if __name__ == "__main__":

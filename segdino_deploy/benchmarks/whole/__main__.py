@@ -15,9 +15,10 @@ from segdino_deploy.atomic import write_atomically
 from segdino_deploy.benchmarks.bench import run_bench
 from segdino_deploy.benchmarks.options import BenchOptions
 from segdino_deploy.benchmarks.result import BenchResult
+from segdino_deploy.benchmarks.suites import check_data, choose_cases, say
 from segdino_deploy.benchmarks.whole.suite import Case, Suite, read_suite
 from segdino_deploy.engines.build import BuildOptions, build_engine
-from segdino_deploy.errors import InputError, SegdinoDeployError
+from segdino_deploy.errors import SegdinoDeployError
 from segdino_deploy.export.options import ExportOptions
 from segdino_deploy.export.pipeline import export_model
 
@@ -36,20 +37,18 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     try:
         suite = read_suite(given.suite)
-        cases = [case for case in suite.cases if given.only in (None, case.name)]
-        if not cases:
-            raise InputError(f"--only: {given.only} is none of {', '.join(case.name for case in suite.cases)}")
-        _check_data(cases, given.data)
+        cases = choose_cases(suite.cases, given.only)
+        check_data(cases, given.data)
         kept = True
         for case in cases:
             with tempfile.TemporaryDirectory() as directory:
                 result = measure_case(case, suite, given.data.resolve(), Path(directory))
             path = given.output.resolve() / f"{case.name}.json"
             write_atomically(path, (result.model_dump_json(indent=1) + "\n").encode())
-            _say(f"{case.name}: " + "; ".join(verdict.detail for verdict in result.verdicts))
+            say(f"{case.name}: " + "; ".join(verdict.detail for verdict in result.verdicts))
             kept = kept and result.passed
     except SegdinoDeployError as error:
-        _say(f"error: {error}")
+        say(f"error: {error}")
         return error.exit_code
     return 0 if kept else 1
 
@@ -60,7 +59,7 @@ def measure_case(case: Case, suite: Suite, data: Path, directory: Path) -> Bench
         data / case.checkpoint,
         directory / f"{case.name}.segdino",
         ExportOptions(input_size=(case.size, case.size), class_names=tuple(case.classes) if case.classes else None),
-        on_step=_say,
+        on_step=say,
     )
     for backend, precisions in case.engines.items():
         for precision in precisions:
@@ -68,7 +67,7 @@ def measure_case(case: Case, suite: Suite, data: Path, directory: Path) -> Bench
             if precision == "int8":
                 calibration = data / "train" / "image"
                 options = replace(options, calibration=calibration, calibration_images=suite.calibration_images)
-            build_engine(bundle, options, on_step=_say)
+            build_engine(bundle, options, on_step=say)
     bench = BenchOptions(
         references=(data / case.checkpoint,),
         data=data / "test",
@@ -80,23 +79,9 @@ def measure_case(case: Case, suite: Suite, data: Path, directory: Path) -> Bench
         worst=0,  # a stored run has no pictures
         layers=True,
     )
-    result = run_bench(bundle, bench, directory, lambda stage, done, total: _say(f"{stage}: {done}/{total}"))
+    result = run_bench(bundle, bench, directory, lambda stage, done, total: say(f"{stage}: {done}/{total}"))
     relative = replace(bench, references=(case.checkpoint,), data=Path("test"))
     return result.model_copy(update={"command": relative.command(Path(bundle.path.name))})
-
-
-def _check_data(cases: list[Case], data: Path) -> None:
-    """InputError before anything long starts."""
-    for folder in ("train/image", "test/image", "test/mask"):
-        if not (data / folder).is_dir():
-            raise InputError(f"--data: {data} has no {folder}/")
-    for case in cases:
-        if not (data / case.checkpoint).is_file():
-            raise InputError(f"--data: {data} has no {case.checkpoint}, the checkpoint of {case.name}")
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")
 
 
 if __name__ == "__main__":

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import Field, field_validator
 
+from segdino_deploy.benchmarks.suites import CheckpointCase, with_distinct_names
 from segdino_deploy.manifest import Precision
 from segdino_deploy.recipes import Recipe, read_recipe
 
 
-class Case(Recipe):
+class Case(CheckpointCase):
     """One checkpoint at one size with its engines."""
 
-    name: str = Field(pattern=r"^[\w.-]+$")  # of its result file
-    checkpoint: Path  # relative to --data
-    size: int  # square, pixels
     classes: list[str] | None = None
-    foreground: list[int] | None = None  # of a one-class model: the mask values it segments; None: above 127
     engines: dict[str, list[Precision]] = Field(min_length=1)  # precisions by backend
 
 
@@ -32,13 +28,7 @@ class Suite(Recipe):
     max_drop: float = Field(gt=0)  # Dice points that every engine may lose
     calibration_images: int = Field(64, ge=1)  # drawn from train/image
 
-    @field_validator("cases")
-    @classmethod
-    def _names_can_be_told_apart(cls, cases: Sequence[Case]) -> Sequence[Case]:
-        names = [case.name for case in cases]
-        if len(set(names)) != len(names):
-            raise ValueError("two cases have one name")
-        return cases
+    _named = field_validator("cases")(with_distinct_names)
 
 
 def read_suite(path: Path) -> Suite:
