@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from pathlib import Path
 
 
@@ -23,3 +24,31 @@ def machine_name() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+class OtherWork:
+    """How busy others keep the processors of this process, from its making on."""
+
+    def __init__(self) -> None:
+        self._began = _busy_seconds(), sum(os.times()[:4]), time.monotonic()
+
+    def processors(self) -> float | None:
+        """Processors that others kept busy on average; None where the system does not tell (it is no Linux)."""
+        before, own_before, began = self._began
+        now = _busy_seconds()
+        if before is None or now is None:
+            return None
+        own = sum(os.times()[:4]) - own_before
+        return max(0.0, (now - before - own) / max(time.monotonic() - began, 1e-9))
+
+
+def _busy_seconds() -> float | None:
+    """Of the processors that this process may use, since the system started, by whomever."""
+    try:
+        lines = Path("/proc/stat").read_text().splitlines()
+        names = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+    except (OSError, AttributeError):
+        return None
+    fields = [line.split() for line in lines if line.split()[:1] and line.split()[0] in names]
+    ticks = sum(int(value) for entry in fields for index, value in enumerate(entry[1:9]) if index not in (3, 4))  # idle
+    return ticks / os.sysconf("SC_CLK_TCK") if fields else None

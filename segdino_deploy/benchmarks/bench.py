@@ -39,10 +39,10 @@ from segdino_deploy.benchmarks.verdict import judge
 from segdino_deploy.bundle import CANARY, Bundle
 from segdino_deploy.canary import Canary
 from segdino_deploy.engines.run import Runner
-from segdino_deploy.errors import CheckFailed
+from segdino_deploy.errors import CheckFailed, InputError
 from segdino_deploy.export.graph import INPUT
 from segdino_deploy.export.options import RESIZE_FILTER
-from segdino_deploy.machine import usable_threads
+from segdino_deploy.machine import OtherWork, usable_threads
 from segdino_deploy.manifest import ModelCard
 from segdino_deploy.progress import OnStage, ignore
 from segdino_deploy.segment import load_input
@@ -58,6 +58,8 @@ def run_bench(bundle: Bundle, options: BenchOptions, directory: Path, on_progres
     """
     card = bundle.manifest.model
     check_batch_sizes(card, options.batch_sizes)
+    if options.threads is not None and options.threads > usable_threads():
+        raise InputError(f"--threads: {options.threads}: this process may use {usable_threads()} processors here")
     scored = None if options.data is None else _open_data(card, options, on_progress)
     threads = options.threads or usable_threads()
     contestants = open_contestants(bundle, options.references, options.backbone_weights, threads)
@@ -77,7 +79,7 @@ def run_bench(bundle: Bundle, options: BenchOptions, directory: Path, on_progres
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         bundle=bundle.path.absolute().name,
         model=card,
-        environment=environment,
+        environment=environment.model_copy(update={"others_busy": measured.others_busy}),
         rounds=options.rounds,
         warmup=options.warmup,
         batch=card.batch.min,
@@ -120,7 +122,9 @@ def _measure(
     card, runners = bundle.manifest.model, contestants.runners
     files = [] if scored is None else [sample.image for sample in scored.data.samples]
     images = _inputs(files, card, Canary.read(bundle.file(CANARY)))
+    others = OtherWork()
     samples = measure_speed(runners, images, files, options.rounds, options.warmup, on_progress)
+    others_busy = others.processors()
     speed = summarise_speed(samples, card.batch.min, options.seed)
     throughput = {}
     energy = {}
@@ -140,9 +144,8 @@ def _measure(
                 runners, scored.data, scored.head, options.foreground, per_image, options.worst, directory, on_progress
             )
     layers = _layers(bundle, contestants, images, on_progress) if options.layers else {}
-    return Measured(
-        speed, throughput, energy, accuracy, worst, layers, _processes(bundle, contestants, options, on_progress)
-    )
+    processes = _processes(bundle, contestants, options, on_progress)
+    return Measured(speed, throughput, energy, accuracy, worst, layers, processes, others_busy)
 
 
 def _inputs(files: list[Path], card: ModelCard, canary: Canary) -> list[NDArray[np.uint8]]:

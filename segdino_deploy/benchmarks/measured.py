@@ -50,6 +50,7 @@ class Measured:
     worst: dict[str, list[WorstCase]]
     layers: dict[str, Layers | str]  # or why there are none
     process: dict[str, ProcessReport]
+    others_busy: float | None  # processors, while speed was measured
 
 
 def row_of(bundle: Bundle, name: str, runner: Runner, measured: Measured) -> Row:

@@ -14,6 +14,7 @@ from segdino_deploy.errors import InputError
 from segdino_deploy.manifest import ModelCard, Precision
 
 SCHEMA_VERSION: Final = 2  # 1: runs before there were intervals and numbers per image; it named no version
+BUSY_PROCESSORS = 0.25  # kept busy by others, above which a run says so
 
 
 class Entry(BaseModel):
@@ -184,6 +185,13 @@ class Environment(Entry):
     system: str  # "Linux 6.1"
     threads: int
     versions: dict[str, str]
+    # processors that others kept busy while speed was measured; None: the system does not tell
+    others_busy: float | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether others took so much that speeds are not those of the machine."""
+        return self.others_busy is not None and self.others_busy > BUSY_PROCESSORS
 
 
 class BenchResult(Entry):

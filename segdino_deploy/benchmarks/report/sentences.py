@@ -18,7 +18,7 @@ from segdino_deploy.benchmarks.report.wording import (
     ms_digits,
     plural,
 )
-from segdino_deploy.benchmarks.result import BenchResult, Ratio, Row, Verdict
+from segdino_deploy.benchmarks.result import BenchResult, Environment, Ratio, Row, Verdict
 from segdino_deploy.benchmarks.statistics import ENOUGH_IMAGES, MIN_IMAGES, MIN_ROUNDS
 
 State = Literal["pass", "fail", "measured", "reference", "not run"]
@@ -88,7 +88,17 @@ def caption(result: BenchResult) -> str:
         f"{model_line(result)}, batch {result.batch}, {images}; {environment.machine}, "
         f"{plural(environment.threads, 'thread')}; {result.rounds} interleaved rounds after {result.warmup} to warm "
         f"up; milliseconds per image with copies; x reference: times as fast as {reference}, median over the "
-        f"rounds{interval}{scored}."
+        f"rounds{interval}{scored}.{busy_words(environment)}"
+    )
+
+
+def busy_words(environment: Environment) -> str:
+    """A warning where others kept the machine busy, with a space before it; empty where they did not."""
+    if not environment.is_busy or environment.others_busy is None:
+        return ""
+    return (
+        f" The machine was busy: others kept {environment.others_busy:.1f} of its processors at work while speed was "
+        "measured, so that speeds and their ratios are not reliable."
     )
 
 
