@@ -94,6 +94,8 @@ def _open(path: Path) -> Image.Image:
             return ImageOps.exif_transpose(image)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
+    except PermissionError as error:
+        raise InputError(f"{path}: no permission to read it") from error
     except UnidentifiedImageError as error:
         raise InputError(f"{path}: not an image that can be read") from error
     except Image.DecompressionBombError as error:

@@ -106,7 +106,8 @@ class LayerCosine(Entry):
     name: str
     operator: str  # that makes it
     cosine: float  # of the two, flattened, over all images that were compared; at most 1
-    relative_error: float  # |difference| / |reference|, Euclidean
+    relative_error: float  # |difference| / |reference|, Euclidean: all that came about up to here
+    own_error: float  # the same where the layer is given the reference's inputs: what it adds by itself
 
 
 class Layers(Entry):
@@ -115,7 +116,7 @@ class Layers(Entry):
     file: str  # that was compared: the one the engine was built from
     images: int
     layers: list[LayerCosine]  # in the order of the graph
-    departs_most: str  # name of the layer whose output is farther from the reference than its inputs explain
+    departs_most: str  # name of the layer with the largest error of its own; empty where none has any
 
 
 class WorstCase(Entry):

@@ -89,7 +89,13 @@ def _batches_together(layers: Sequence[Layer], batch: int, limit_bytes: int) -> 
 def _summary(layers: Sequence[Layer], sums: Mapping[str, _Sums], not_found: list[str]) -> Compared:
     kept = [(layer, sums[layer.value]) for layer in layers if sums[layer.value].r]
     entries = [
-        LayerCosine(name=layer.name, operator=layer.operator, cosine=s.cosine, relative_error=s.relative_error)
+        LayerCosine(
+            name=layer.name,
+            operator=layer.operator,
+            cosine=s.cosine,
+            relative_error=s.relative_error,
+            own_error=s.own_error,
+        )
         for layer, s in kept
     ]
     own = {layer.name: s.own_error for layer, s in kept}

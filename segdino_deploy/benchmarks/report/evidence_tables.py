@@ -14,20 +14,23 @@ MOST_LINES = 20  # of one list in a receipt
 
 
 def layers_table(row: Row, layers: Layers) -> Table:
-    """The layers with the largest relative error, and the one that departs most wherever it stands among them."""
+    """The layers with the largest errors of their own, in the order of the graph."""
     numbered = list(enumerate(layers.layers, start=1))
-    largest = sorted(numbered, key=lambda entry: -entry[1].relative_error)[:MOST_LAYERS]
-    departing = [entry for entry in numbered if entry[1].name == layers.departs_most]
-    shown = sorted(dict([*largest, *departing]).items())
-    number, word = Column("place"), Column("operator", is_number=False)
+    shown = sorted(sorted(numbered, key=lambda entry: -entry[1].own_error)[:MOST_LAYERS])
+    reference = "model.onnx"
+    if row.precision == "int8":
+        reference += ", centred and smoothed as it was before it was quantized"
+    columns = [Column("place"), Column("operator", is_number=False)]
+    columns += [Column("own error"), Column("relative error"), Column("cosine")]
     return Table(
         "layers",
         row.name,
-        [Column("layer", is_number=False), number, word, Column("cosine"), Column("relative error")],
+        [Column("layer", is_number=False), *columns],
         [_layer(index, layer, layer.name == layers.departs_most) for index, layer in shown],
-        f"{layers.file} against model.onnx, both in ONNX Runtime, on {plural(layers.images, 'image')}: of "
-        f"{plural(len(layers.layers), 'layer')} that both have the {len(shown)} with the largest relative error, in "
-        "the order of the graph. All are in report.json.",
+        f"{layers.file} against {reference}, both in ONNX Runtime, on {plural(layers.images, 'image')}: of "
+        f"{plural(len(layers.layers), 'layer')} that both have the {len(shown)} with the largest error of their own, "
+        "in the order of the graph. Own error: of a layer that is given the reference's inputs. Relative error: all "
+        "that came about up to there. All layers are in report.json.",
     )
 
 
@@ -40,10 +43,11 @@ def departure(layers: Layers) -> str:
     """One sentence that names the layer to look at."""
     found = next((layer for layer in layers.layers if layer.name == layers.departs_most), None)
     if found is None:
-        return f"Departs most: {layers.departs_most}."
+        return "No layer departs from the reference."
     return (
-        f"Departs most: {found.name} ({found.operator}), relative error {_error(found.relative_error)}, cosine "
-        f"{found.cosine:.6f}: farther from the reference than its inputs explain."
+        f"Departs most: {found.name} ({found.operator}). Given the reference's inputs it is off by "
+        f"{_error(found.own_error)}, more than any other layer; up to there {_error(found.relative_error)} came about, "
+        f"cosine {found.cosine:.6f}."
     )
 
 
@@ -80,6 +84,7 @@ def environment_table(result: BenchResult) -> Table:
     facts = [
         ("model", model_line(result)),
         ("bundle", result.bundle),
+        *(("checkpoint", f"{head.checkpoint.name}, sha256 {head.checkpoint.sha256}") for head in result.model.heads),
         ("machine", environment.machine),
         ("system", environment.system),
         ("threads", str(environment.threads)),
@@ -88,6 +93,8 @@ def environment_table(result: BenchResult) -> Table:
         ("measured", f"{result.created}; {result.rounds} interleaved rounds after {result.warmup} to warm up"),
         ("batch", str(result.batch)),
     ]
+    if environment.others_busy is not None:
+        facts.append(("processors that others kept busy meanwhile", f"{environment.others_busy:.2f}"))
     if data is None:
         facts.append(("data", "the canary: no images were named, accuracy was not measured"))
     else:
@@ -96,6 +103,9 @@ def environment_table(result: BenchResult) -> Table:
         if data.has_masks:
             scored = f"head {data.scored_head}: " if data.scored_head else ""
             facts.append(("scored classes", scored + ", ".join(data.class_names)))
+            if len(data.class_names) == 1:
+                values = ", ".join(map(str, data.foreground)) if data.foreground else "above 127"
+                facts.append(("foreground in the masks", values))
         else:
             facts.append(("truth", "none: engines are compared with the reference only"))
     return _facts("environment", "Environment", facts)
@@ -106,8 +116,9 @@ def _layer(index: int, layer: LayerCosine, departs_most: bool) -> list[Cell]:
         Cell(layer.name, layer.name, flag="departs most" if departs_most else ""),
         Cell(str(index), index),
         text_cell(layer.operator),
-        Cell(f"{layer.cosine:.6f}", layer.cosine),
+        Cell(_error(layer.own_error), layer.own_error),
         Cell(_error(layer.relative_error), layer.relative_error),
+        Cell(f"{layer.cosine:.6f}", layer.cosine),
     ]
 
 

@@ -15,9 +15,11 @@ from segdino_deploy.benchmarks.report.evidence_tables import (
     receipt_table,
 )
 from segdino_deploy.benchmarks.report.figures import Drawing
+from segdino_deploy.benchmarks.report.glossary import GLOSSARY
+from segdino_deploy.benchmarks.report.legend import legend_of
 from segdino_deploy.benchmarks.report.main_table import main_table
 from segdino_deploy.benchmarks.report.pictures import embed
-from segdino_deploy.benchmarks.report.sentences import GLOSSARY, caption, model_line, summarise
+from segdino_deploy.benchmarks.report.sentences import caption, model_line, summarise
 from segdino_deploy.benchmarks.report.speed_tables import speed_tables
 from segdino_deploy.benchmarks.result import BenchResult
 from segdino_deploy.requirements import require_module
@@ -61,6 +63,7 @@ def html_page(result: BenchResult, drawings: Sequence[Drawing], pictures: Mappin
         ],
         pictures=embedded.uris,
         pictures_note=embedded.note,
+        legend=legend_of(result),
         layers=[
             (departure(row.layers), layers_table(row, row.layers)) for row in result.rows if row.layers is not None
         ],

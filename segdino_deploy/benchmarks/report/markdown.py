@@ -15,8 +15,10 @@ from segdino_deploy.benchmarks.report.evidence_tables import (
     receipt_table,
     versions,
 )
+from segdino_deploy.benchmarks.report.glossary import GLOSSARY
+from segdino_deploy.benchmarks.report.legend import legend_of
 from segdino_deploy.benchmarks.report.main_table import main_table
-from segdino_deploy.benchmarks.report.sentences import GLOSSARY, caption, summarise
+from segdino_deploy.benchmarks.report.sentences import caption, summarise
 from segdino_deploy.benchmarks.report.speed_tables import cost_table, speed_tables, ways_table
 from segdino_deploy.benchmarks.report.table import Table, escape, markdown_table
 from segdino_deploy.benchmarks.result import BenchResult, WorstCase
@@ -93,6 +95,8 @@ def _worst(result: BenchResult, with_pictures: bool) -> Iterator[str]:
     if not rows:
         return
     yield from ("## Images that change most", "")
+    if with_pictures:
+        yield from (f"Pixels that differ: {legend_of(result)}", "")
     for row in rows:
         yield from (f"### {escape(row.name)}", "")
         for case in row.worst:
@@ -105,7 +109,7 @@ def _worst(result: BenchResult, with_pictures: bool) -> Iterator[str]:
 
 def _pictures(case: WorstCase, engine: str, reference: str) -> Iterator[str]:
     shown = {reference: case.reference_picture, engine: case.engine_picture}
-    shown |= {"disagreement": case.disagreement_picture}
+    shown |= {"pixels that differ": case.disagreement_picture}
     shown |= {"truth": case.truth_picture} if case.truth_picture is not None else {}
     yield "| " + " | ".join(escape(name) for name in shown) + " |"
     yield "|" + "---|" * len(shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,8 +14,8 @@ from segdino_deploy.atomic import disk_errors, write_atomically
 from segdino_deploy.benchmarks.report.figures import PLANS
 from segdino_deploy.benchmarks.report.write import REPORT_JSON, render_files, require_report_tools
 from segdino_deploy.benchmarks.result import BenchResult
-from segdino_deploy.bundle import Bundle
-from segdino_deploy.errors import SegdinoDeployError, one_line
+from segdino_deploy.bundle import Bundle, is_bundle
+from segdino_deploy.errors import InputError, SegdinoDeployError, one_line
 from segdino_deploy.manifest import Manifest
 from segdino_deploy.progress import OnStep, ignore
 
@@ -30,8 +31,22 @@ def report_directory(named: Path | None) -> Iterator[Path]:
     by name and its tools are not here."""
     if named is not None:
         require_report_tools()
+        _require_place(named)
     with tempfile.TemporaryDirectory() as directory:
         yield Path(directory)
+
+
+def _require_place(named: Path) -> None:
+    """InputError where no report can be written, or where other files would get between a bundle's."""
+    for folder in (named.absolute(), *named.absolute().parents):
+        if is_bundle(folder):
+            raise InputError(f"--report: {named} is inside the bundle {folder}, which gets the report by itself")
+    try:
+        named.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--report: {named}: no folder can be made there ({one_line(error)})") from error
+    if not os.access(named, os.W_OK):
+        raise InputError(f"--report: {named}: no permission to write there; name another folder")
 
 
 def save_report(

@@ -19,21 +19,9 @@ from segdino_deploy.benchmarks.report.wording import (
     plural,
 )
 from segdino_deploy.benchmarks.result import BenchResult, Environment, Ratio, Row, Verdict
-from segdino_deploy.benchmarks.statistics import ENOUGH_IMAGES, MIN_IMAGES, MIN_ROUNDS
+from segdino_deploy.benchmarks.statistics import ENOUGH_IMAGES, MIN_ROUNDS
 
 State = Literal["pass", "fail", "measured", "reference", "not run"]
-
-GLOSSARY = {
-    "engine only": "the engine alone: input bound in its memory, outputs left there",
-    "with copies": "from arrays in host memory to arrays in host memory: what a program sees that has its images",
-    "file to mask": "one image, from reading its file to its mask at the source's size",
-    "p50, p90, p95, p99": "half, 90%, 95% and 99% of the samples are not slower",
-    "x reference": "times as fast as the reference: the median over the rounds, in each of which all take turns",
-    "interval": "95% of the bootstrap's repeats lie in it: these samples do not rule out what lies between its ends; "
-    f"too narrow for fewer than {ENOUGH_IMAGES} images, and none for fewer than {MIN_IMAGES} images or {MIN_ROUNDS} "
-    "rounds",
-    "same pixels": "share of all pixels, or of those near a boundary, whose class is the reference's",
-}
 
 
 @dataclass(frozen=True)
@@ -143,7 +131,7 @@ def _verdict_headline(result: BenchResult) -> str:
     judged = len(_engines(verdicts))
     failed = _engines([verdict for verdict in verdicts if not verdict.passed])
     units = " and ".join(dict.fromkeys(verdict.unit for verdict in verdicts))
-    budget = f"the budget of {result.budget:g} {units}"
+    budget = f"the budget of {result.budget:g}{'' if units.startswith('%') else ' '}{units}"
     if not all(verdict.is_judged for verdict in verdicts):
         text = f"Failed: {budget} cannot be judged, the reference scores next to nothing itself"
     elif failed:

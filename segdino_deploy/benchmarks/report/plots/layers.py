@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 SMALLEST = 1e-9  # of a logarithmic axis: what is equal has no logarithm
 
 
+SHOWN = 1e-3  # of the largest error: exact layers would take the whole axis
+
+
 def draw_layers(result: BenchResult) -> Figure | None:
     """One panel per engine that was compared layer by layer; the layer that departs most is marked."""
     rows = [(row, row.layers) for row in result.rows if row.layers is not None and row.layers.layers]
@@ -27,6 +30,7 @@ def draw_layers(result: BenchResult) -> Figure | None:
             if layer.name == layers.departs_most:
                 axes.plot(place, error, marker="o", markersize=9, markerfacecolor="none", markeredgecolor=INK)
         axes.set_yscale("log")
+        axes.set_ylim(bottom=max(min(errors), max(errors) * SHOWN) / 2)
         plain_logarithm(axes.yaxis, (1,))
         axes.margins(x=0.02, y=0.2)
         axes.grid()
