@@ -73,6 +73,8 @@ def command(
     The reference and every engine that runs here take turns, one run of each per round.
     """
     if compare is not None:
+        measuring = {"BUNDLE": bundle, "--reference": reference, "--data": data, "--layers": layers, "--report": report}
+        _require_none_of(measuring)
         _compare(*compare, max_drop, as_json)
         return
     from segdino_deploy.benchmarks.bench import run_bench
@@ -103,7 +105,12 @@ def command(
     opened = Bundle.open(bundle_path(bundle))
     with report_directory(report) as directory:
         with Progress() as progress:
-            result = run_bench(opened, options, directory, progress.count)
+            try:
+                result = run_bench(opened, options, directory, progress.count)
+            except KeyboardInterrupt:
+                for kept in opened.path.absolute().parent.glob(f"{opened.path.absolute().name}.bench-partial-*.jsonl"):
+                    progress.note(f"scores so far are kept in {kept.name}: the same command goes on with them")
+                raise
         # Printed first: a bundle that cannot be written must not cost the measurement.
         if as_json:
             print_json(result.model_dump(mode="json"))
@@ -115,6 +122,14 @@ def command(
         if result.budget is not None and result.not_run:
             print_line(f"not judged, as not run here: {', '.join(result.not_run)}")
     require_kept(result)
+
+
+def _require_none_of(given: dict[str, object]) -> None:
+    from segdino_deploy.errors import InputError
+
+    named = [option for option, value in given.items() if value]
+    if named:
+        raise InputError(f"--compare: reads two reports and measures nothing; leave out {', '.join(named)}")
 
 
 def _compare(old: Path, new: Path, max_drop: float | None, as_json: bool) -> None:

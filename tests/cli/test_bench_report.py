@@ -69,3 +69,33 @@ def test_without_a_named_folder_it_is_an_error(passed: bool, read_only: Path, cl
 
     assert result.code == 2
     assert "no permission to write" in result.error
+
+
+def test_ctrl_c_says_where_the_scores_are(cli: Cli, bundle_copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = bundle_copy("v1_convt")
+
+    def interrupted(_bundle: Bundle, *_: object) -> BenchResult:
+        bundle.path.with_name(f"{bundle.path.name}.bench-partial-12345678.jsonl").write_text("")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench, "run_bench", interrupted)
+    result = cli("bench", bundle.path)
+
+    assert result.code == 130
+    assert f"kept in {bundle.path.name}.bench-partial-12345678.jsonl: the same command goes on" in result.stderr
+
+
+@pytest.mark.parametrize("place", ["a file", "inside the bundle"])
+def test_a_report_that_could_not_be_stored_is_refused_before_anything_is_measured(
+    place: str, cli: Cli, bundle_copy: Copy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = bundle_copy("v1_convt")
+    monkeypatch.setattr(bench, "run_bench", None)
+    (tmp_path / "file").write_text("")
+    named = tmp_path / "file" if place == "a file" else bundle.path / "mine"
+
+    result = cli("bench", bundle.path, "--report", named)
+
+    assert result.code == 2
+    assert f"--report: {named}" in result.error
+    assert not (bundle.path / "mine").exists()

@@ -188,6 +188,10 @@ BAD_LINES: dict[str, tuple[list[object], int]] = {
     "nowhere.segdino: no such bundle": (["verify", "nowhere.segdino"], 2),
     "no bundle in": (["bench"], 2),
     "No such option": (["bench", "--fast"], 2),
+    "--compare: reads two reports and measures nothing; leave out --data": (
+        ["bench", "--compare", "a.json", "b.json", "--data", "."],
+        2,
+    ),
     "name a CHECKPOINT": (["export"], 2),
     "No such command": (["exprot"], 2),
     "r.toml: no such recipe": (["export", GOLDEN / "v2.pth", "--recipe", "r.toml"], 2),
