@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -124,7 +125,7 @@ def command(
     require_kept(result)
 
 
-def _require_none_of(given: dict[str, object]) -> None:
+def _require_none_of(given: Mapping[str, object]) -> None:
     from segdino_deploy.errors import InputError
 
     named = [option for option, value in given.items() if value]
