@@ -77,7 +77,7 @@ class Journal:
         }
 
     def finish(self) -> None:
-        """All scores are in the report: nothing is left to go on with."""
+        """All scores are in a result: nothing is left to go on with."""
         self._file.close()
         with disk_errors(self.path):
             self.path.unlink(missing_ok=True)
@@ -89,6 +89,8 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
+        if not any(map(any, self._done.values())):  # ended before the first score
+            self.path.unlink(missing_ok=True)
 
     def _keep(self, name: str, index: int, values: Values) -> None:
         columns = self._columns[name]

@@ -140,3 +140,12 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match="file"):
         Journal(tmp_path / "file" / "partial.jsonl", "key", ENGINES, THREE[:1])
+
+
+def test_a_run_that_ended_before_its_first_score_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "partial.jsonl"
+
+    with pytest.raises(KeyboardInterrupt), Journal(path, "key", ENGINES, THREE):
+        raise KeyboardInterrupt
+
+    assert not path.exists()

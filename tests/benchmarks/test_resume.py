@@ -79,31 +79,35 @@ def interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_scores_are_kept_until_everything_is_measured(
+@pytest.fixture
+def interrupted(
     bundle: Bundle, coloured_images: Path, quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+) -> Bundle:
+    """A bundle whose benchmark was interrupted when all images had their scores."""
     with monkeypatch.context() as patch:
         patch.setattr("segdino_deploy.benchmarks.bench.measure_process", interrupt)  # what comes last
         with pytest.raises(KeyboardInterrupt):
             measure(bundle, coloured_images, quick, tmp_path)
+    return bundle
+
+
+def test_scores_are_kept_until_everything_is_measured(
+    interrupted: Bundle, coloured_images: Path, quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("segdino_deploy.benchmarks.scoring.read_rgb", interrupt)  # no image is scored again
 
-    result = measure(bundle, coloured_images, quick, tmp_path)
+    result = measure(interrupted, coloured_images, quick, tmp_path)
 
     row = result.row(ENGINE)
     assert row.accuracy is not None and len(row.accuracy.per_image["agreement"]) == 6
-    assert not list(bundle.path.parent.glob("*.jsonl"))
+    assert not list(interrupted.path.parent.glob("*.jsonl"))
 
 
 def test_scores_of_another_library_are_not_taken_over(
-    bundle: Bundle, coloured_images: Path, quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    interrupted: Bundle, coloured_images: Path, quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr("segdino_deploy.benchmarks.bench.measure_process", interrupt)  # what comes last
-        with pytest.raises(KeyboardInterrupt):
-            measure(bundle, coloured_images, quick, tmp_path)
     monkeypatch.setattr("segdino_deploy.benchmarks.measured.version_of", lambda _: "99.0")
     monkeypatch.setattr("segdino_deploy.benchmarks.scoring.read_rgb", interrupt)
 
     with pytest.raises(KeyboardInterrupt):
-        measure(bundle, coloured_images, quick, tmp_path)
+        measure(interrupted, coloured_images, quick, tmp_path)

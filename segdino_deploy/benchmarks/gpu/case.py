@@ -15,7 +15,8 @@ from segdino_deploy.benchmarks.gpu.plan import BASELINE, MAX_ATTEMPTS, Deadlines
 from segdino_deploy.benchmarks.gpu.progress import Progress
 from segdino_deploy.benchmarks.gpu.result import MISSING, CaseResult, Group, Measured, Refusal, RefusalKind
 from segdino_deploy.benchmarks.gpu.rounds import RoundOptions, Samples, run_rounds
-from segdino_deploy.benchmarks.gpu.statistics import summarise, times_faster
+from segdino_deploy.benchmarks.gpu.statistics import times_faster
+from segdino_deploy.benchmarks.latency.summary import summarise
 from segdino_deploy.errors import MissingComponent, SegdinoDeployError
 
 SUDDEN_END = f"{MAX_ATTEMPTS} processes ended while they prepared or opened it: a crash, or a kill for taking too long"
@@ -239,7 +240,7 @@ class CaseRun:
 
 def describe(opened: Opened, samples: Samples, baseline: Samples | None) -> Measured:
     """What is stored of a contestant; `baseline`: of the same rounds."""
-    device, host = summarise(samples.device_ms), summarise(samples.host_ms)
+    device, host = summarise(samples.device_ms, 1), summarise(samples.host_ms, 1)
     engine_mib = opened.contestant.engine_mib
     return Measured(
         name=opened.spec.name,

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from segdino_deploy.benchmarks.gpu.suite import ExportName, RuntimeName
+from segdino_deploy.benchmarks.latency.summary import Latency
 from segdino_deploy.manifest import Precision
 
 SCHEMA_VERSION = 1
@@ -21,16 +22,6 @@ class Entry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Timing(Entry):
-    """Milliseconds of one run of the whole batch; every sample is kept."""
-
-    p50_ms: float
-    p90_ms: float
-    p95_ms: float
-    p99_ms: float
-    samples_ms: list[float]
-
-
 class Measured(Entry):
     """One contestant that ran. Ratios are medians over the rounds of its group; None: the baseline was not in it."""
 
@@ -38,8 +29,9 @@ class Measured(Entry):
     runtime: RuntimeName
     precision: Precision
     export: ExportName
-    device: Timing  # on the GPU alone: image there already, from the first kernel to the last
-    host: Timing  # from arrays in host memory to arrays in host memory, copies included
+    # of one run of the whole batch, not divided by it:
+    device: Latency  # on the GPU alone: image there already, from the first kernel to the last
+    host: Latency  # from arrays in host memory to arrays in host memory, copies included
     times_faster: float | None  # than the baseline, device
     host_times_faster: float | None
     relative_error: float  # of the logits for the canary, against PyTorch eager fp32

@@ -10,7 +10,7 @@ from pydantic import BaseModel, model_validator
 
 
 class Latency(BaseModel):
-    """Milliseconds per image; every sample is kept."""
+    """Milliseconds, per image where the field says nothing else; every sample is kept."""
 
     p50_ms: float
     p90_ms: float

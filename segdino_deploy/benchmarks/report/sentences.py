@@ -183,6 +183,7 @@ def _times_as_fast(ratio: Ratio) -> str:
 
 
 def _sentence(text: str) -> str:
-    """With a capital only where it starts with a small letter of a word, and one full stop."""
+    """With a capital, unless it starts with a name such as `tensorrt-rtx`, and one full stop."""
     text = text.strip().rstrip(".")
-    return f"{text[:1].upper()}{text[1:]}."
+    is_name = "-" in text.partition(" ")[0]
+    return f"{text if is_name else text[:1].upper() + text[1:]}."

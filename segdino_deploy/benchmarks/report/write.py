@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from segdino_deploy.atomic import write_atomically
 from segdino_deploy.benchmarks.report.figures import Drawing, draw_figures
 from segdino_deploy.benchmarks.report.html import html_page
 from segdino_deploy.benchmarks.report.markdown import Picture, page
 from segdino_deploy.benchmarks.report.pictures import ReadPicture, read_pictures
 from segdino_deploy.benchmarks.result import BenchResult
-from segdino_deploy.errors import InputError
 from segdino_deploy.requirements import has_module, require_module
 
 REPORT_JSON, REPORT_MD, INDEX_HTML = "report.json", "report.md", "index.html"
@@ -41,26 +37,6 @@ def render_files(result: BenchResult, read_picture: ReadPicture) -> dict[str, by
     if drawings:
         files[INDEX_HTML] = html_page(result, drawings, pictures).encode()
     return files | {_file(drawing): drawing.png for drawing in drawings} | pictures
-
-
-def write_report(result: BenchResult, directory: Path, pictures_directory: Path) -> list[Path]:
-    """Writes the files of `render_files` below `directory`, each whole or not at all, and returns their paths.
-
-    `pictures_directory`: the folder that the result's pictures are relative to. Raises MissingComponent where jinja2
-    or matplotlib is not installed, InputError for a picture that is not there, and what `write_atomically` raises.
-    """
-    require_report_tools()
-
-    def read_picture(name: str) -> bytes:
-        try:
-            return (pictures_directory / name).read_bytes()
-        except FileNotFoundError as error:
-            raise InputError(f"{pictures_directory / name}: no such picture; measure again with bench") from error
-
-    files = render_files(result, read_picture)
-    for name, content in files.items():
-        write_atomically(directory / name, content)
-    return [directory / name for name in files]
 
 
 def _file(drawing: Drawing) -> str:

@@ -28,13 +28,4 @@ class BoundSession(Session):
     def read(self) -> dict[str, Array]:
         """Copies of the last run's results."""
         with self._memory.active(), self._recovering():
-            staged = {
-                tensor.name: self._pinned[tensor.name][: tensor.size_of(self._images)] for tensor in self._outputs
-            }
-            for name, array in staged.items():
-                self._memory.copy_to_host(array, self._on_device[name], self._stream)
-            self._finish()
-            return {
-                tensor.name: staged[tensor.name].view(tensor.dtype).reshape(tensor.shape_of(self._images)).copy()
-                for tensor in self._outputs
-            }
+            return self._read_outputs(self._images)

@@ -99,15 +99,18 @@ class Session:
             staged[:] = image_nhwc.reshape(-1)  # [N * H * W * 3]
             memory.copy_to_device(self._on_device[INPUT], staged, self._stream)
             self._enqueue(batch, self._on_device[INPUT])
-            staged_outputs = {}
-            for tensor in self._outputs:
-                staged_outputs[tensor.name] = self._pinned[tensor.name][: tensor.size_of(batch)]
-                memory.copy_to_host(staged_outputs[tensor.name], self._on_device[tensor.name], self._stream)
-            memory.synchronize(self._stream)
-            return {
-                tensor.name: staged_outputs[tensor.name].view(tensor.dtype).reshape(tensor.shape_of(batch)).copy()
-                for tensor in self._outputs
-            }
+            return self._read_outputs(batch)
+
+    def _read_outputs(self, batch: int) -> dict[str, Array]:
+        """Arrays of the caller's own, when everything on the stream is done."""
+        staged = {tensor.name: self._pinned[tensor.name][: tensor.size_of(batch)] for tensor in self._outputs}
+        for name, array in staged.items():
+            self._memory.copy_to_host(array, self._on_device[name], self._stream)
+        self._finish()
+        return {
+            tensor.name: staged[tensor.name].view(tensor.dtype).reshape(tensor.shape_of(batch)).copy()
+            for tensor in self._outputs
+        }
 
     def run_device(self, image: object) -> dict[str, DeviceArray]:
         """An image on the GPU to outputs on the GPU, complete, which the session's next call writes over.

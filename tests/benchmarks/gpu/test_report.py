@@ -9,9 +9,10 @@ import pytest
 from segdino_deploy.benchmarks.gpu.plan import cases_of, specs_of
 from segdino_deploy.benchmarks.gpu.report import COLUMNS, FOLDING_COLUMNS, NOTHING, render_directory
 from segdino_deploy.benchmarks.gpu.result import CaseResult, Group, Machine, Measured, Refusal
-from segdino_deploy.benchmarks.gpu.statistics import summarise, times_faster
+from segdino_deploy.benchmarks.gpu.statistics import times_faster
 from segdino_deploy.benchmarks.gpu.store import Store, read_result
 from segdino_deploy.benchmarks.gpu.suite import ExportName, RuntimeName, read_suite
+from segdino_deploy.benchmarks.latency.summary import summarise
 from segdino_deploy.errors import InputError
 from segdino_deploy.timing import median_ratio
 
@@ -48,8 +49,8 @@ def _measured(runtime: RuntimeName, export: ExportName, device: list[float], hos
         runtime=runtime,
         precision="fp16",
         export=export,
-        device=summarise(device),
-        host=summarise(host),
+        device=summarise(device, 1),
+        host=summarise(host, 1),
         times_faster=times_faster([8.0, 8.0, 8.0], device),
         host_times_faster=None,
         relative_error=1.5e-3,

@@ -10,7 +10,7 @@ import numpy as np
 from segdino_deploy.benchmarks.gpu.clock import HostClock
 from segdino_deploy.benchmarks.gpu.contestants.contract import Contestant, Outputs
 from segdino_deploy.benchmarks.gpu.rounds import RoundOptions, run_rounds
-from segdino_deploy.benchmarks.gpu.statistics import summarise, times_faster
+from segdino_deploy.benchmarks.gpu.statistics import times_faster
 
 IMAGE = np.zeros((1, 16, 16, 3), np.uint8)
 
@@ -94,16 +94,6 @@ def test_after_the_time_is_up_there_are_no_more_than_the_least_rounds() -> None:
     assert run(until=math.inf, limit=0.5) == 3
     assert run(until=0.0, limit=math.inf) == 3
     assert 3 < run(until=math.inf, limit=20) < 50
-
-
-def test_percentiles_interpolate_between_the_samples() -> None:
-    """Of 0, 1, ..., 100 the p-th percentile is p; of two samples each lies on the line between them."""
-    timing = summarise([float(value) for value in range(101)])
-    pair = summarise([3.0, 1.0])
-
-    assert (timing.p50_ms, timing.p90_ms, timing.p95_ms, timing.p99_ms) == (50, 90, 95, 99)
-    assert (pair.p50_ms, pair.p90_ms, pair.p95_ms, pair.p99_ms) == (2.0, 2.8, 2.9, 2.98)
-    assert pair.samples_ms == [3.0, 1.0]
 
 
 def test_times_faster_is_the_median_of_the_rounds() -> None:
