@@ -99,6 +99,10 @@ class Bundle:
         """
         engines = self.manifest.engines
         passed_over = {file for name in rebuilt if name in engines for file in engines[name].files}
+        for name in [file for engine in engines.values() for file in engine.read_files]:
+            if name not in self.manifest.files and name not in passed_over:
+                cure = self._how_to_rebuild(name)
+                raise InputError(f"{self.path}: {name} has no sha256 in the manifest; copy the bundle again{cure}")
         for name in self.manifest.files:
             wrong = "" if name in passed_over else self._what_is_wrong_with(name)
             if wrong:

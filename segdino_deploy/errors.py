@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 class SegdinoDeployError(Exception):
     """Base of every error this package raises on purpose. The CLI prints its one line and exits with `exit_code`."""
@@ -27,8 +29,13 @@ class MissingComponent(SegdinoDeployError):
     exit_code = 3
 
 
+# A line with which OpenVINO says where in its source something was found; what was found comes behind it.
+_OF_SOURCE = re.compile(r"(Exception from |Check '.*' failed at ).*:")
+
+
 def one_line(error: BaseException, limit: int = 300) -> str:
-    """First line of a foreign error's text, at most `limit` characters: safe to quote inside our own message."""
+    """First line of a foreign error's text that says what, at most `limit` characters: safe to quote in our message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[0] if lines else type(error).__name__
+    telling = [line for line in lines if not _OF_SOURCE.fullmatch(line)]
+    text = next(iter(telling or lines), type(error).__name__)
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -75,7 +75,8 @@ def head_and_kind(tensor: str) -> tuple[str, str]:
 class HeadCard(Record):
     """What a program needs to read one head's outputs, whose tensors are named by `output_name`."""
 
-    name: str = ""  # empty: the only head, exported without a name
+    # Empty: the only head, exported without a name. Files are named after heads, so not everything may be a name.
+    name: str = Field("", pattern=r"^([A-Za-z][A-Za-z0-9_-]*)?$")
     family: str
     num_classes: int
     class_names: list[str]
@@ -238,6 +239,12 @@ class Engine(Record):
     asked: Asked | None = None  # None: not known, so that it is never taken for what a line asks for
 
     @property
+    def read_files(self) -> list[str]:
+        """What opening it reads. OpenVINO takes the weights beside the model, whether they are named or not."""
+        weights = [str(PurePosixPath(self.file).with_suffix(".bin"))] if self.backend == "openvino" else []
+        return list(dict.fromkeys([self.file, *self.companions, *weights]))
+
+    @property
     def files(self) -> list[str]:
         """What building it again replaces: its own files, and the recipe that an int8 engine has beside it."""
         recipe = PurePosixPath(self.file).with_suffix(".toml")
@@ -256,8 +263,11 @@ class Manifest(Record):
     @model_validator(mode="after")
     def _names_stay_inside(self) -> Manifest:
         """A bundle from elsewhere must not reach outside its folder."""
-        engines = [name for engine in self.engines.values() for name in (engine.file, *engine.companions)]
-        for name in [*self.files, *engines, *(model.file for model in self.onnx.values())]:
+        engines = [
+            name for engine in self.engines.values() for name in (engine.file, *engine.companions, engine.source)
+        ]
+        models = [name for model in self.onnx.values() for name in (model.file, model.canary)]
+        for name in [*self.files, *engines, *models]:
             path = PurePosixPath(name)
             if path.is_absolute() or ".." in path.parts:
                 raise ValueError(f"{name} is outside the bundle")

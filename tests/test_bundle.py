@@ -188,6 +188,33 @@ def test_a_bundle_cannot_reach_outside_its_folder(bundle_copy: Copy) -> None:
         Bundle.open(path)
 
 
+def test_a_canary_outside_the_folder_is_not_read(bundle_copy: Copy) -> None:
+    path = bundle_copy().path
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["onnx"]["fp32"]["canary"] = "../victim.npz"
+    (path / "manifest.json").write_text(json.dumps(manifest))
+
+    with pytest.raises(InputError, match="damaged, not a manifest of this version"):
+        Bundle.open(path)
+
+
+def test_an_engine_without_a_hash_is_not_opened(bundle_copy: Copy) -> None:
+    path = bundle_copy().path
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["engines"]["planted"] = {
+        "file": "planted.onnx",
+        "backend": "onnxruntime",
+        "precision": "fp32",
+        "source": "model.onnx",
+        "built_with": {},
+    }
+    (path / "planted.onnx").write_bytes((path / "model.onnx").read_bytes())
+    (path / "manifest.json").write_text(json.dumps(manifest))
+
+    with pytest.raises(InputError, match=r"planted\.onnx has no sha256 in the manifest"):
+        Bundle.open(path)
+
+
 def test_opening_while_somebody_writes_is_no_damage(bundle_copy: Copy) -> None:
     path = bundle_copy().path
     code = """

@@ -51,6 +51,11 @@ def test_nan_never_passes() -> None:
         require(parity("canary", "x", reference, broken, 0.5, 1e-4))
 
 
+def test_nan_is_no_probability_even_of_the_background() -> None:
+    reference = logits_of([-4.0, -4.0])
+    assert not check_canary(reference, {"probability": logits_of([float("nan"), 0.02])}, 0.5, "int8").passed
+
+
 def test_a_pixel_on_the_edge_may_change_and_a_sure_one_may_not() -> None:
     reference = logits_of([2.0, 0.01] + [-2.0] * 998)
     mask = mask_from_logits(reference, 0.5)

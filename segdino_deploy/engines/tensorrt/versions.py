@@ -49,12 +49,14 @@ def rebuild_command(engine: Engine, bundle: Path, *, same_targets: bool = False)
     """
     given = engine.receipt.get(RECEIPT_OPTIONS, {})
     where = shlex.quote(str(bundle))
-    words = [f"segdino-deploy build-engine {where} --{engine.precision} --backend {engine.backend}"]
+    # Quoted, all that a bundle from elsewhere may say: people paste this into a shell.
+    words = [f"segdino-deploy build-engine {where} --{engine.precision} --backend {shlex.quote(engine.backend)}"]
     for name, value in given.items():
         if name == "compute_capabilities" and not same_targets:
             continue  # of the machine that it is built for now
         value = ",".join(value) if isinstance(value, list) else value
-        words.append(option_of(name) if value is True else f"{option_of(name)} {value}")
+        option = shlex.quote(option_of(name))
+        words.append(option if value is True else f"{option} {shlex.quote(str(value))}")
     return " ".join(words)
 
 

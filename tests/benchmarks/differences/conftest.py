@@ -28,7 +28,8 @@ def add_typed_engine(bundle: Bundle, backend: str, precision: Precision, calibra
         onnx = {**manifest.onnx, typed.key: typed.record}
         return manifest.model_copy(update={"onnx": onnx, "engines": {**manifest.engines, name: engine}})
 
-    bundle.update(typed.files, add)
+    files = {file: b"nothing that could run" for file in engine.read_files}
+    bundle.update({**typed.files, **files}, add)
     return name
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,14 @@ def test_the_rebuild_command_has_the_options_that_the_engine_was_built_with() ->
     )
     for_ada = engine_record("tensorrt-rtx", "1.7", None, compute_capabilities=("8.9",))
     assert rebuild_command(for_ada, Path("p.segdino")).endswith("--fp16 --backend tensorrt-rtx")
+
+
+def test_a_bundle_from_elsewhere_cannot_put_commands_into_the_one_that_is_shown() -> None:
+    hostile = engine_record("tensorrt", "10.3", ORIN).model_copy(
+        update={"backend": "x; reboot", "receipt": {"options": {"a$(b)": "`c`", "workspace_mib": "1; rm -r ~"}}}
+    )
+    words = shlex.split(rebuild_command(hostile, Path("p.segdino")))
+    assert words[4:] == ["--backend", "x; reboot", "--a$(b)", "`c`", "--workspace", "1; rm -r ~"]
 
 
 def test_the_manifest_knows_library_gpu_and_cuda() -> None:
