@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 
 from segdino_deploy import __version__
 from segdino_deploy.benchmarks.accuracy.summary import summarise_accuracy
-from segdino_deploy.benchmarks.contestants import TORCH, Contestants, identity_of, open_contestants
+from segdino_deploy.benchmarks.contestants import (
+    CPP_LIBRARY,
+    TORCH,
+    Contestants,
+    engine_of,
+    identity_of,
+    is_in_cpp,
+    open_contestants,
+)
 from segdino_deploy.benchmarks.data.data_set import check_truths, open_data_set, sample_digests
 from segdino_deploy.benchmarks.data.heads import choose_head
 from segdino_deploy.benchmarks.differences.collect import collect_worst
@@ -22,8 +30,10 @@ from segdino_deploy.benchmarks.differences.layers import compare_layers, why_no_
 from segdino_deploy.benchmarks.energy import measure_energy, open_meter
 from segdino_deploy.benchmarks.journal import Journal
 from segdino_deploy.benchmarks.latency.rounds import measure_speed, summarise_speed
+from segdino_deploy.benchmarks.latency.self_timed import SelfTimedRunner
 from segdino_deploy.benchmarks.latency.throughput import BATCHES, check_batch_sizes, fill_batches, measure_throughput
 from segdino_deploy.benchmarks.measured import Measured, Scored, data_of, environment_of, row_of
+from segdino_deploy.benchmarks.native.program import find_program
 from segdino_deploy.benchmarks.options import BenchOptions
 from segdino_deploy.benchmarks.process import ProcessReport, measure_process
 from segdino_deploy.benchmarks.result import (
@@ -60,9 +70,10 @@ def run_bench(bundle: Bundle, options: BenchOptions, directory: Path, on_progres
     check_batch_sizes(card, options.batch_sizes)
     if options.threads is not None and options.threads > usable_threads():
         raise InputError(f"--threads: {options.threads}: this process may use {usable_threads()} processors here")
+    program = None if options.cpp is None else find_program(options.cpp)
     scored = None if options.data is None else _open_data(card, options, on_progress)
     threads = options.threads or usable_threads()
-    contestants = open_contestants(bundle, options.references, options.backbone_weights, threads)
+    contestants = open_contestants(bundle, options.references, options.backbone_weights, threads, program)
     with ExitStack() as stack:
         for runner in contestants.runners.values():
             stack.callback(runner.close)
@@ -122,7 +133,7 @@ def _measure(
     card, runners = bundle.manifest.model, contestants.runners
     files = [] if scored is None else [sample.image for sample in scored.data.samples]
     images = _inputs(files, card, Canary.read(bundle.file(CANARY)))
-    others = OtherWork()
+    others = OtherWork([runner.process_id for runner in runners.values() if isinstance(runner, SelfTimedRunner)])
     samples = measure_speed(runners, images, files, options.rounds, options.warmup, on_progress)
     others_busy = others.processors()
     speed = summarise_speed(samples, card.batch.min, options.seed)
@@ -158,7 +169,10 @@ def _inputs(files: list[Path], card: ModelCard, canary: Canary) -> list[NDArray[
 
 def _energy(runner: Runner, image: NDArray[np.uint8], seconds: float) -> Energy | None:
     meter = open_meter(runner.backend)
-    return None if meter is None else measure_energy(meter, lambda: runner.run({INPUT: image}), len(image), seconds)
+    if meter is None:
+        return None
+    run = runner.run_again if isinstance(runner, SelfTimedRunner) else lambda: runner.run({INPUT: image})
+    return measure_energy(meter, run, len(image), seconds)
 
 
 def _open_journal(
@@ -172,9 +186,10 @@ def _open_journal(
     """Beside the bundle; where nothing can be written there, in `directory`: then there is nothing to go on with."""
     card, runners = bundle.manifest.model, contestants.runners
     here = f"{environment.machine} {environment.system}"
+    libraries = {name: CPP_LIBRARY if is_in_cpp(name) else runner.backend for name, runner in runners.items()}
     identities = {
-        name: f"{identity_of(bundle, name)} {environment.versions[runner.backend]} {here}"
-        for name, runner in runners.items()
+        name: f"{identity_of(bundle, name)} {environment.versions[library]} {here}"
+        for name, library in libraries.items()
     }
     # The data set by its place, its files one by one: a run of another one has a journal of its own.
     data = [str(scored.data.directory.resolve()), scored.data.layout]
@@ -208,6 +223,9 @@ def _layers(
     for name in contestants.runners:
         if name == contestants.reference:
             continue
+        if is_in_cpp(name):
+            found[name] = f"runs the same file as {engine_of(name)}, of which they are compared"
+            continue
 
         def report(done: int, total: int, stage: str = f"layers of {name}") -> None:
             on_progress(stage, done, total)
@@ -225,6 +243,7 @@ def _processes(
     reports: dict[str, ProcessReport] = {}
     for index, name in enumerate(contestants.runners):
         files = (options.references, options.backbone_weights) if name == TORCH else ((), None)
-        reports[name] = measure_process(bundle.path, name, *files, options.starts, options.threads or usable_threads())
+        threads = options.threads or usable_threads()
+        reports[name] = measure_process(bundle.path, name, *files, options.starts, threads, contestants.program)
         on_progress("start-up and memory", index + 1, len(contestants.runners))
     return reports

@@ -6,7 +6,7 @@ import platform
 from dataclasses import dataclass
 
 from segdino_deploy import __version__
-from segdino_deploy.benchmarks.contestants import Contestants, version_of
+from segdino_deploy.benchmarks.contestants import CPP_LIBRARY, Contestants, engine_of, version_of
 from segdino_deploy.benchmarks.data.data_set import DataSet, digest
 from segdino_deploy.benchmarks.process import ProcessReport
 from segdino_deploy.benchmarks.result import (
@@ -54,7 +54,7 @@ class Measured:
 
 
 def row_of(bundle: Bundle, name: str, runner: Runner, measured: Measured) -> Row:
-    engine = bundle.manifest.engines.get(name)
+    engine = bundle.manifest.engines.get(engine_of(name))
     process = measured.process[name]
     layers = measured.layers.get(name)
     return Row(
@@ -97,6 +97,8 @@ def data_of(scored: Scored, foreground: tuple[int, ...] | None) -> Data:
 def environment_of(contestants: Contestants, threads: int) -> Environment:
     backends = {runner.backend for runner in contestants.runners.values()}
     versions = {name: version_of(name) for name in sorted(backends)}
+    if contestants.program is not None:
+        versions[CPP_LIBRARY] = contestants.program.identity
     return Environment(
         machine=machine_name(),
         system=f"{platform.system()} {platform.release()}",

@@ -30,6 +30,7 @@ class BenchOptions:
     starts: int = 3  # new processes that open each engine
     worst: int = 3  # images shown per engine
     layers: bool = False  # compare layer by layer
+    cpp: Path | None = None  # segdino_bench, which runs every engine once more; None: Python alone
     seed: int = 0  # of the bootstrap
 
     def __post_init__(self) -> None:

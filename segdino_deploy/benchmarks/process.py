@@ -23,6 +23,7 @@ from segdino_deploy.errors import InputError, SegdinoDeployError
 from segdino_deploy.requirements import has_module
 
 if TYPE_CHECKING:
+    from segdino_deploy.benchmarks.native.program import Program
     from segdino_deploy.benchmarks.result import StartUp
     from segdino_deploy.bundle import Bundle
 
@@ -41,7 +42,7 @@ LIBRARIES = {
 class Start:
     """What one process reported. Seconds: one after the other, from its start on."""
 
-    imports_s: float  # Python itself, this package and the backend's library
+    imports_s: float  # Python itself, this package and the backend's library; in C++ the program's libraries
     open_s: float  # hashes of the bundle, reading the engine, compilation
     first_mask_s: float
     peak_host_mib: float
@@ -69,18 +70,20 @@ def measure_process(
     backbone_weights: Path | None = None,
     repeats: int = 3,
     threads: int | None = None,
+    program: Program | None = None,
 ) -> ProcessReport:
     """Opens `contestant` (by its name in the benchmark) in `repeats` new processes, one after the other.
 
-    `threads`: that the contestant may use; None: all that the process may. The first process may have to read the files
-    from the disk, the later ones find them in the system's memory. The bundle is only read. Raises SegdinoDeployError,
-    with what the process said, where one of them fails.
+    `threads`: that the contestant may use; None: all that the process may. `program`: for those in C++. The first
+    process may have to read the files from the disk, the later ones find them in the system's memory. The bundle is
+    only read. Raises SegdinoDeployError, with what the process said, where one of them fails.
     """
     from segdino_deploy.benchmarks.result import StartUp
 
     if repeats < 1:
         raise InputError(f"start-up: {repeats} new processes; at least 1")
-    starts = tuple(_start(bundle, contestant, references, backbone_weights, threads) for _ in range(repeats))
+    command = _command(bundle, contestant, references, backbone_weights, threads, program)
+    starts = tuple(_start(contestant, command) for _ in range(repeats))
     on_device = [start.device_mib for start in starts if start.device_mib is not None]
     start_up = StartUp(
         imports_s=statistics.median(start.imports_s for start in starts),
@@ -101,26 +104,37 @@ def peak_memory_mib(
     bundle: Path, contestant: str, references: Sequence[Path] = (), backbone_weights: Path | None = None
 ) -> float:
     """Peak resident memory in MiB of opening `contestant` (by its name in the benchmark) and running it a few times."""
-    return _start(bundle, contestant, references, backbone_weights).peak_host_mib
+    return _start(contestant, _command(bundle, contestant, references, backbone_weights)).peak_host_mib
 
 
-def _start(
+def _command(
     bundle: Path,
     contestant: str,
     references: Sequence[Path],
     backbone_weights: Path | None,
     threads: int | None = None,
-) -> Start:
-    command = [sys.executable, "-m", "segdino_deploy.benchmarks.process", str(bundle), contestant]
+    program: Program | None = None,
+) -> list[str]:
+    """What reports as `report` does, given when it was started behind `--started`."""
+    from segdino_deploy.benchmarks.contestants import engine_of, is_in_cpp
+
+    if is_in_cpp(contestant) and program is not None:
+        command = [str(program.path), str(bundle), "--start", "--engine", engine_of(contestant)]
+    else:
+        command = [sys.executable, "-m", "segdino_deploy.benchmarks.process", str(bundle), contestant]
     for path in references:
         command += ["--reference", str(path)]
     if backbone_weights is not None:
         command += ["--backbone-weights", str(backbone_weights)]
     if threads is not None:
         command += ["--threads", str(threads)]
+    return command
+
+
+def _start(contestant: str, command: list[str]) -> Start:
     # One clock for all processes of a machine: it counts from a point before all of them.
-    command += ["--started", repr(time.monotonic())]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    started = ["--started", repr(time.monotonic())]
+    done = subprocess.run([*command, *started], capture_output=True, text=True, check=False)
     if done.returncode:
         said = done.stderr.strip().splitlines()
         why = said[-1] if said else f"it ended with status {done.returncode} and said nothing"

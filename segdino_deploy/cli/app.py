@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from segdino_deploy.cli import bench, build_engine, demo, doctor, export, inspect, predict, refit, verify
+from segdino_deploy.cli import bench, build_engine, cpp_path, demo, doctor, export, inspect, predict, refit, verify
 from segdino_deploy.cli.console import print_error, print_line
 from segdino_deploy.errors import CheckFailed, SegdinoDeployError, one_line
 
@@ -32,6 +32,7 @@ app.command("predict")(predict.command)
 app.command("verify")(verify.command)
 app.command("doctor")(doctor.command)
 app.command("demo")(demo.command)
+app.command("cpp-path")(cpp_path.command)
 
 
 INTERRUPTED = 130  # exit code, as of any program that SIGINT ends

@@ -67,6 +67,9 @@ def command(
         tuple[Path, Path] | None,
         typer.Option(metavar="OLD NEW", help="Compare two report.json; nothing is measured, no bundle is needed."),
     ] = None,
+    cpp: Annotated[
+        Path | None, typer.Option(metavar="PROGRAM", help="segdino_bench, built from cpp/: adds each engine in C++.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure speed, memory and accuracy, and write a report.
@@ -74,7 +77,8 @@ def command(
     The reference and every engine that runs here take turns, one run of each per round.
     """
     if compare is not None:
-        measuring = {"BUNDLE": bundle, "--reference": reference, "--data": data, "--layers": layers, "--report": report}
+        measuring = {"BUNDLE": bundle, "--reference": reference, "--data": data, "--layers": layers}
+        measuring |= {"--report": report, "--cpp": cpp}
         _require_none_of(measuring)
         _compare(*compare, max_drop, as_json)
         return
@@ -102,6 +106,7 @@ def command(
         throughput_seconds=throughput_seconds,
         starts=starts,
         threads=threads,
+        cpp=cpp,
     )
     opened = Bundle.open(bundle_path(bundle))
     with report_directory(report) as directory:

@@ -16,6 +16,7 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
+from segdino_deploy.benchmarks.latency.self_timed import SelfTimedRunner
 from segdino_deploy.benchmarks.latency.summary import summarise
 from segdino_deploy.benchmarks.result import Speed, Stages
 from segdino_deploy.engines.run import Runner
@@ -65,7 +66,7 @@ def measure_speed(
         raise InputError(f"{rounds} rounds after {warmup} to warm up: at least 1 after 0 or more")
     if not images:
         raise InputError("latency: no images to measure with; name some with --data")
-    turns = {name: _Turn(runner, _bind(name, runner, images[0]), images, files) for name, runner in runners.items()}
+    turns = {name: _turn_of(name, runner, images, files) for name, runner in runners.items()}
     interleave(
         {name: turn.take for name, turn in turns.items()},
         rounds,
@@ -73,6 +74,12 @@ def measure_speed(
         lambda done, total: on_progress(STAGE, done, total),
     )
     return {name: turn.samples.last(rounds) for name, turn in turns.items()}
+
+
+def _turn_of(name: str, runner: Runner, images: Sequence[UInt8], files: Sequence[Path]) -> _Turn | _SelfTimedTurn:
+    if isinstance(runner, SelfTimedRunner):
+        return _SelfTimedTurn(name, runner, images, files)
+    return _Turn(runner, _bind(name, runner, images[0]), images, files)
 
 
 class _Turn:
@@ -108,6 +115,32 @@ class _Turn:
     def _file_to_mask(self, index: int) -> None:
         _, _, times = segment_file_timed(self._runner, self._files[index % len(self._files)])
         self.samples.files.append(times)
+
+
+class _SelfTimedTurn:
+    """The same of a contestant that takes its times itself."""
+
+    def __init__(self, name: str, runner: SelfTimedRunner, images: Sequence[UInt8], files: Sequence[Path]) -> None:
+        """Once it has shown that its own way from a file to masks ends where ours does."""
+        self._runner = runner
+        self.samples = SpeedSamples()
+        runner.load(images, files)
+        for path in files[:1]:
+            _, expected, _ = segment_file_timed(runner, path)
+            for head, mask in runner.segment(path).items():
+                same = mask.shape == expected[head].shape and mask_agreement(mask, expected[head])
+                if same < SAME_WORK:
+                    raise SegdinoDeployError(
+                        f"{name}: {path}: read and resized by itself it gives another mask (same in {100 * same:.1f}% "
+                        "of the pixels): its time would not be that of the same work; please report this"
+                    )
+
+    def take(self, index: int) -> None:
+        times = self._runner.turn(index)
+        self.samples.engine_only_ms.append(times.engine_only_ms)
+        self.samples.with_copies_ms.append(times.with_copies_ms)
+        if times.file is not None:
+            self.samples.files.append(times.file)
 
 
 def _bind(name: str, runner: Runner, image: UInt8) -> Bound:

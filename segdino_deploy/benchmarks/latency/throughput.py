@@ -17,6 +17,7 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
+from segdino_deploy.benchmarks.latency.self_timed import SelfTimedRunner
 from segdino_deploy.benchmarks.latency.summary import summarise
 from segdino_deploy.benchmarks.result import Throughput
 from segdino_deploy.engines.run import Runner
@@ -60,7 +61,11 @@ def measure_throughput(
             return runner.run({INPUT: batches[index % len(batches)]})
 
         for number in callers:
-            results.append(_result(run_callers(send, number, seconds), batch))
+            if isinstance(runner, SelfTimedRunner):
+                window = Window(seconds, runner.call(batches, number, seconds))
+            else:
+                window = run_callers(send, number, seconds)
+            results.append(_result(window, batch))
             on_progress(STAGE, len(results), len(batch_sizes) * len(callers))
     return results
 

@@ -9,6 +9,7 @@ GLOSSARY = {
     "engine only": "the engine alone: input bound in its memory, outputs left there",
     "with copies": "from arrays in host memory to arrays in host memory: what a program sees that has its images",
     "file to mask": "one image, from reading its file to its mask at the source's size",
+    "(C++)": "the engine's file in the C++ library, in a process of its own, which takes its times itself",
     "p50, p90, p95, p99": "half, 90%, 95% and 99% of the samples are not slower",
     "x reference": "times as fast as the reference: the median over the rounds, in each of which all take turns",
     "interval": "95% of the bootstrap's repeats lie in it: these samples do not rule out what lies between its ends; "

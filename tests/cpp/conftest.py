@@ -1,0 +1,74 @@
+"""The C++ library, built once for all tests."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from segdino_deploy import build_engine, export_model
+from segdino_deploy.engines.build import BuildOptions
+from segdino_deploy.export.options import ExportOptions
+from tests.conftest import EXAMPLE
+from tests.cpp.building import NativeBuild, build
+from tests.cpp.capi import NativeLibrary
+
+SANITIZERS = {
+    "ASAN_OPTIONS": "detect_stack_use_after_return=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1",
+    "TBB_ENABLE_SANITIZERS": "1",  # else OpenVINO's TBB opens a library in a way that sanitizers refuse
+}
+
+
+@pytest.fixture(scope="session")
+def native_build() -> NativeBuild:
+    """As users build it, with OpenVINO, and with everything else that the tests run."""
+    options = ["-DCMAKE_BUILD_TYPE=Release", "-DSEGDINO_WITH_OPENVINO=ON", "-DSEGDINO_BUILD_TESTS=ON"]
+    directory = build("release", [*options, "-DSEGDINO_BUILD_BENCH=ON"], install=True)
+    return NativeBuild(directory, directory / "prefix")
+
+
+@pytest.fixture(scope="session")
+def library(native_build: NativeBuild) -> NativeLibrary:
+    return NativeLibrary(native_build.library)
+
+
+@pytest.fixture(scope="session")
+def demo_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The packaged checkpoint with an fp32 engine of OpenVINO. Never change it."""
+    path = tmp_path_factory.mktemp("demo") / "demo.segdino"
+    bundle = export_model(EXAMPLE / "small_v1_convt.pth", path, ExportOptions(class_names=("white_matter",)))
+    build_engine(bundle, BuildOptions("fp32", "openvino", lowering=("none",)))
+    return path
+
+
+@pytest.fixture(scope="session")
+def sanitized_build() -> NativeBuild:
+    """With AddressSanitizer and UndefinedBehaviorSanitizer: the first thing they find ends the program."""
+    options = ["-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DSEGDINO_WITH_OPENVINO=ON", "-DSEGDINO_BUILD_TESTS=ON"]
+    directory = build("sanitize", [*options, "-DSEGDINO_SANITIZE=address,undefined"])
+    return NativeBuild(directory, directory / "prefix", SANITIZERS)
+
+
+@pytest.fixture(scope="session")
+def fuzz_build(tmp_path_factory: pytest.TempPathFactory) -> NativeBuild:
+    """The fuzz targets, which need no backend."""
+    clang = _clang_with_libfuzzer(tmp_path_factory.mktemp("clang"))
+    options = [f"-DCMAKE_CXX_COMPILER={clang}", "-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DSEGDINO_FUZZ=ON"]
+    without = ["-DSEGDINO_BUILD_EXAMPLES=OFF", "-DSEGDINO_WITH_OPENVINO=OFF", "-DSEGDINO_WITH_ONNXRUNTIME=OFF"]
+    directory = build("fuzz", [*options, *without])
+    return NativeBuild(directory, directory / "prefix", SANITIZERS)
+
+
+def _clang_with_libfuzzer(directory: Path) -> str:
+    clang = shutil.which("clang++")
+    if clang is None:
+        pytest.skip("clang++ is not installed")
+    source = directory / "empty.cpp"
+    source.write_text('extern "C" int LLVMFuzzerTestOneInput(const unsigned char*, decltype(sizeof 0)) { return 0; }\n')
+    command = [clang, "-fsanitize=fuzzer,address,undefined", str(source), "-o", str(directory / "empty")]
+    if subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("clang++ has no libFuzzer here (apt-get install libclang-rt-dev)")
+    return clang
