@@ -28,7 +28,7 @@ def add_typed_engine(bundle: Bundle, backend: str, precision: Precision, calibra
         onnx = {**manifest.onnx, typed.key: typed.record}
         return manifest.model_copy(update={"onnx": onnx, "engines": {**manifest.engines, name: engine}})
 
-    files = {file: b"nothing that could run" for file in engine.read_files}
+    files = dict.fromkeys(engine.read_files, b"nothing that could run")
     bundle.update({**typed.files, **files}, add)
     return name
 
