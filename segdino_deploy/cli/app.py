@@ -82,12 +82,25 @@ def run(arguments: list[str], debug: bool = False) -> int:
         sys.stderr.close()
         return 0
     except Exception as error:
+        if _was_interrupted(error):
+            return _interrupted()
         if debug and not hasattr(error, "format_message"):  # a usage error has no traceback worth reading
             traceback.print_exc()
         return _foreign(error)
     except KeyboardInterrupt:
-        print_error("interrupted; nothing half-written is left behind")
-        return INTERRUPTED
+        return _interrupted()
+
+
+def _interrupted() -> int:
+    print_error("interrupted; nothing half-written is left behind")
+    return INTERRUPTED
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind it: a compiled module that is being imported makes an ImportError of it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__
+    return error is not None
 
 
 def _foreign(error: Exception) -> int:

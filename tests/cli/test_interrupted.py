@@ -45,3 +45,15 @@ def test_every_command_ends_with_the_same_line(
     result = cli(command, tmp_path, *(["--fp32", "--backend", "onnxruntime"] if command == "build-engine" else []))
 
     assert (result.code, result.error) == (130, SAID)
+
+
+def test_ctrl_c_while_a_compiled_module_is_imported_is_no_bug(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def importing(*_: object, **__: object) -> Bundle:
+        raise ImportError("initialization failed") from KeyboardInterrupt()  # as pybind11 tells it
+
+    monkeypatch.setattr(Bundle, "open", importing)
+    result = cli("verify", tmp_path)
+
+    assert (result.code, result.error) == (130, SAID)
