@@ -25,6 +25,7 @@ SHOWN_LINES = 60
 EXAMPLES = {
     "segment_image": "neither OpenCV nor stb is installed (apt-get install libstb-dev)",
     "segment_camera": "OpenCV is not installed (apt-get install libopencv-dev)",
+    "segdino_bench": "neither OpenCV nor stb is installed (apt-get install libstb-dev)",
 }
 
 
@@ -45,7 +46,7 @@ class NativeBuild:
         return self.directory / "tests" / "libsegdino_probes.so"
 
     def bin(self, name: str) -> Path:
-        """A program. Skips where an example was left out, because nothing is installed that reads images."""
+        """A program. Skips where one was left out, because nothing is installed that reads images."""
         folders = ("examples", "bench", "tests")
         found = [path for path in (self.directory / folder / name for folder in folders) if path.is_file()]
         if not found and name in EXAMPLES:
