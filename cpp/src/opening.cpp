@@ -27,10 +27,9 @@ Info info_of(const Bundle& bundle, const EngineRecord& record, const Engine& eng
   return info;
 }
 
-/// The other files of the bundle, while the engine is opened: hashing takes a processor that opening mostly leaves
-/// free.
-std::future<void> check_beside(const Bundle& bundle, const EngineRecord& engine) {
-  const auto check = [&bundle, &engine] { check_files_beside(bundle, engine); };
+/// A check in another thread, while the engine is opened: hashing takes a processor that opening mostly leaves free.
+template <typename Check>
+std::future<void> beside(const Check& check) {
   try {
     return std::async(std::launch::async, check);
   } catch (const std::system_error&) {  // no more threads
@@ -38,16 +37,25 @@ std::future<void> check_beside(const Bundle& bundle, const EngineRecord& engine)
   }
 }
 
-/// An engine is opened only when its own files are known to be those that were written. `others`: of the others, begun
-/// once for all engines that are tried.
+/// No engine is given out before all its files are known to be those that were written. `others`: the check of the
+/// others, begun once for all engines that are tried.
 std::unique_ptr<Engine> open_checked(const Bundle& bundle, const EngineRecord& record, const Options& options,
                                      std::future<void>& others) {
   require_compiled(record);  // first: hashing takes time
   check_files_of(bundle, record);
-  if (options.check_all_files && !others.valid()) others = check_beside(bundle, record);
-  std::unique_ptr<Engine> engine = open_engine({bundle, record, options});
-  if (options.check_canary) check_canary(bundle, record, *engine);
-  return engine;
+  std::future<void> weights = beside([&bundle, &record] { check_weights_of(bundle, record); });
+  if (options.check_all_files && !others.valid()) {
+    others = beside([&bundle, &record] { check_files_beside(bundle, record); });
+  }
+  try {
+    std::unique_ptr<Engine> engine = open_engine({bundle, record, options});
+    if (options.check_canary) check_canary(bundle, record, *engine);
+    weights.get();
+    return engine;
+  } catch (...) {
+    if (weights.valid()) weights.get();  // weights that were changed are told before what came of them
+    throw;
+  }
 }
 
 /// The first engine that runs here of those that are allowed; where none does, the first one's reason is told.

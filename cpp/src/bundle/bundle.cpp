@@ -71,7 +71,9 @@ struct Difference {
   std::string got;
 };
 
-Difference difference_of(const fs::path& file, const FileRecord& record) {
+enum class Compare { size, content };
+
+Difference difference_of(const fs::path& file, const FileRecord& record, Compare compare) {
   const auto bytes = [](std::uintmax_t count) { return std::to_string(count) + " bytes"; };
   std::error_code absent;
   if (!fs::is_regular_file(file, absent)) return {"is missing", "a file of " + bytes(record.size_bytes), "none"};
@@ -79,6 +81,7 @@ Difference difference_of(const fs::path& file, const FileRecord& record) {
   const std::uintmax_t size = fs::file_size(file, absent);
   if (absent) return {"is missing", "a file of " + bytes(record.size_bytes), "none"};
   if (size != record.size_bytes) return {changed, bytes(record.size_bytes), bytes(size)};
+  if (compare == Compare::size) return {};
   const std::string sha256 = sha256_of(file);
   if (sha256 != record.sha256) return {changed, record.sha256, sha256};
   return {};
@@ -107,7 +110,8 @@ class Helpers {
 };
 
 /// In the order of `records`, the largest first for the sake of time.
-std::vector<Difference> differences_of(const Bundle& bundle, const std::vector<const FileRecord*>& records) {
+std::vector<Difference> differences_of(const Bundle& bundle, const std::vector<const FileRecord*>& records,
+                                       Compare compare) {
   std::vector<std::size_t> order(records.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(),
@@ -119,7 +123,7 @@ std::vector<Difference> differences_of(const Bundle& bundle, const std::vector<c
   const auto work = [&] {
     try {
       for (std::size_t i = next++; i < order.size(); i = next++) {
-        differences[order[i]] = difference_of(bundle.file(records[order[i]]->name), *records[order[i]]);
+        differences[order[i]] = difference_of(bundle.file(records[order[i]]->name), *records[order[i]], compare);
       }
     } catch (...) {
       const std::lock_guard<std::mutex> lock(mutex);
@@ -136,10 +140,15 @@ std::vector<Difference> differences_of(const Bundle& bundle, const std::vector<c
   return differences;
 }
 
+/// The files beside an engine's own hold its weights: numbers, nothing that is parsed.
+bool is_weights_of(const EngineRecord& engine, const std::string& name) {
+  const auto& companions = engine.companions;
+  return std::find(companions.begin(), companions.end(), name) != companions.end();
+}
+
 /// What building an engine again replaces: its files, and the recipe that an int8 engine has beside it.
 bool is_replaced_with(const EngineRecord& engine, const std::string& name) {
-  const auto& companions = engine.companions;
-  return name == engine.file || std::find(companions.begin(), companions.end(), name) != companions.end() ||
+  return name == engine.file || is_weights_of(engine, name) ||
          fs::path(name) == fs::path(engine.file).replace_extension(".toml");
 }
 
@@ -155,9 +164,7 @@ std::string how_to_rebuild(const Bundle& bundle, const std::string& name) {
 
 /// Whether the engine cannot be run without this file.
 bool is_run_with(const EngineRecord& engine, const std::string& name) {
-  const auto& companions = engine.companions;
-  return name == engine.file || (engine.strip_weights && name == engine.source) ||
-         std::find(companions.begin(), companions.end(), name) != companions.end();
+  return name == engine.file || (engine.strip_weights && name == engine.source) || is_weights_of(engine, name);
 }
 
 template <typename IsWanted>
@@ -176,8 +183,9 @@ bool are_equal(const std::vector<FileRecord>& a, const std::vector<FileRecord>& 
 }
 
 /// InputError for the first of the records whose file differs.
-void require_unchanged(const Bundle& bundle, const std::vector<const FileRecord*>& records) {
-  const std::vector<Difference> differences = differences_of(bundle, records);
+void require_unchanged(const Bundle& bundle, const std::vector<const FileRecord*>& records,
+                       Compare compare = Compare::content) {
+  const std::vector<Difference> differences = differences_of(bundle, records, compare);
   const auto wrong = std::find_if(differences.begin(), differences.end(),
                                   [](const Difference& difference) { return !difference.what.empty(); });
   if (wrong == differences.end()) return;
@@ -209,7 +217,14 @@ void check_files(const Bundle& bundle) {
 }
 
 void check_files_of(const Bundle& bundle, const EngineRecord& engine) {
-  require_unchanged(bundle, records_of(bundle, [&](const std::string& name) { return is_run_with(engine, name); }));
+  const auto is_weights = [&](const std::string& name) { return is_weights_of(engine, name); };
+  const auto is_parsed = [&](const std::string& name) { return is_run_with(engine, name) && !is_weights(name); };
+  require_unchanged(bundle, records_of(bundle, is_weights), Compare::size);
+  require_unchanged(bundle, records_of(bundle, is_parsed));
+}
+
+void check_weights_of(const Bundle& bundle, const EngineRecord& engine) {
+  require_unchanged(bundle, records_of(bundle, [&](const std::string& name) { return is_weights_of(engine, name); }));
 }
 
 void check_files_beside(const Bundle& bundle, const EngineRecord& engine) {

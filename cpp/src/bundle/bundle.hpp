@@ -30,8 +30,13 @@ class BundleChanged : public InputError {
 /// file that differs, and the command that makes it again.
 void check_files(const Bundle& bundle);
 
-/// The same of what one engine is run with: its own files, and the ONNX file where it has no weights of its own.
+/// The same of what has to be right before one engine is opened: what is parsed, which is its own file, and the ONNX
+/// file where it has no weights of its own. Of files with weights alone only the size, which is what mapping them
+/// needs.
 void check_files_of(const Bundle& bundle, const EngineRecord& engine);
+
+/// The same of the engine's files with weights alone, in full: for a second thread, while the engine is opened.
+void check_weights_of(const Bundle& bundle, const EngineRecord& engine);
 
 /// The same of all other files.
 void check_files_beside(const Bundle& bundle, const EngineRecord& engine);
