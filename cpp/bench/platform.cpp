@@ -1,5 +1,6 @@
 #include "platform.hpp"
 
+#include <dlfcn.h>
 #include <spawn.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
@@ -73,6 +74,13 @@ fs::path own_path(const char* called_as) {
   std::error_code unknown;
   const fs::path found = fs::read_symlink("/proc/self/exe", unknown);
   return unknown ? fs::path(called_as) : found;
+}
+
+std::string library_path() {
+  void* const symbol = dlsym(RTLD_DEFAULT, "segdino_version");  // not found where the library is a static one
+  Dl_info found{};
+  if (symbol == nullptr || dladdr(symbol, &found) == 0 || found.dli_fname == nullptr) return "";
+  return found.dli_fname;
 }
 
 std::string output_of(const std::vector<std::string>& command) {

@@ -20,6 +20,9 @@ double peak_memory_mib();
 /// This program's file; `called_as` where the system does not tell.
 std::filesystem::path own_path(const char* called_as);
 
+/// libsegdino's file; empty where it is part of this program.
+std::string library_path();
+
 /// Runs a program and waits for its end. Gives back what it wrote to stdout; stderr is this process's.
 /// Throws std::runtime_error, in one line, where it cannot be started or ends with another status than 0.
 std::string output_of(const std::vector<std::string>& command);

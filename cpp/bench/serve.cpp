@@ -9,6 +9,7 @@
 #include "channel.hpp"
 #include "failures.hpp"
 #include "image_file.hpp"
+#include "platform.hpp"
 #include "throughput.hpp"
 #include "turns.hpp"
 
@@ -147,11 +148,8 @@ void refuse(Channel& channel, const Failure& failure) {
 }  // namespace
 
 Json greeting() {
-  return {{"program", "segdino_bench"},
-          {"protocol", kProtocol},
-          {"version", segdino::version()},
-          {"backends", segdino::backends()},
-          {"image_files", example::codec_name()}};
+  return {{"program", "segdino_bench"},      {"protocol", kProtocol},     {"version", segdino::version()},
+          {"backends", segdino::backends()}, {"library", library_path()}, {"image_files", example::codec_name()}};
 }
 
 int serve(const BenchOptions& options) {

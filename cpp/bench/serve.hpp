@@ -5,7 +5,7 @@
 /// uint8 [N][H][W][3], RGB, of the model's size. What is first said, without being asked, is a greeting:
 ///
 ///   {"program": "segdino_bench", "protocol": 1, "version": "0.1.0", "backends": ["openvino"],
-///    "image_files": "stb"}
+///    "library": "/opt/lib/libsegdino.so.0.1", "image_files": "stb"}
 ///
 /// then, when the engine is open, what it is, or why it is not:
 ///

@@ -25,12 +25,14 @@ class Program:
     path: Path  # absolute
     version: str  # of the C++ library
     sha256: str  # of the file
+    library_sha256: str | None  # of libsegdino; None where it is part of the program
     image_files: str  # what reads them there, "stb" or "OpenCV 4.6.0": Pillow does here
 
     @property
     def identity(self) -> str:
         """What its answers depend on beside the engine."""
-        return f"{self.version}, {NAME} {self.sha256[:12]}, image files by {self.image_files}"
+        library = "" if self.library_sha256 is None else f", library {self.library_sha256[:12]}"
+        return f"{self.version}, {NAME} {self.sha256[:12]}{library}, image files by {self.image_files}"
 
 
 def find_program(named: Path) -> Program:
@@ -56,7 +58,9 @@ def find_program(named: Path) -> Program:
             f"are of different versions; build it again: {BUILD}"
         )
     said_of = {key: str(greeting.get(key, "unknown")) for key in ("version", "image_files")}
-    return Program(path, sha256=sha256_of(path), **said_of)
+    library = Path(str(greeting.get("library", "")))
+    library_sha256 = sha256_of(library) if library.is_file() else None
+    return Program(path, sha256=sha256_of(path), library_sha256=library_sha256, **said_of)
 
 
 def _locate(named: Path) -> Path:

@@ -23,6 +23,17 @@ def test_a_program_that_answers_is_known_by_its_version_and_its_content(tmp_path
     assert program.identity == f"9.9, segdino_bench {program.sha256[:12]}, image files by stb"
 
 
+def test_a_library_that_is_built_again_makes_it_another_program(tmp_path: Path) -> None:
+    library = tmp_path / "libsegdino.so"
+    path = write_program(tmp_path, {**GREETING, "library": str(library)})
+    library.write_bytes(b"one")
+    first = find_program(path)
+    library.write_bytes(b"other")
+
+    assert hashlib.sha256(b"one").hexdigest()[:12] in first.identity
+    assert find_program(path).identity != first.identity
+
+
 def test_a_name_is_looked_for_where_programs_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_program(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
