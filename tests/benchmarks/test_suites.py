@@ -44,3 +44,15 @@ def test_data_that_is_not_there_is_told_before_anything_long(
     assert "has no train/image/" in capsys.readouterr().err
     assert main([str(SUITE), "--data", str(tmp_path), "--only", "nothing"]) == 2
     assert "--only: nothing is none of small-v1_convt-256" in capsys.readouterr().err
+
+
+def test_a_case_in_cpp_asks_for_the_program_that_runs_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in ("train/image", "test/image", "test/mask"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "vits16_v1_convt_wm.pth").touch()
+    call = [str(SUITE), "--data", str(tmp_path), "--only", "vit-s-v1_convt-256-cpp"]
+
+    assert main(call) == 2
+    assert "--cpp: vit-s-v1_convt-256-cpp needs segdino_bench" in capsys.readouterr().err
+    assert main([*call, "--cpp", str(tmp_path / "none")]) == 2
+    assert f"--cpp: {tmp_path / 'none'}: no such" in capsys.readouterr().err

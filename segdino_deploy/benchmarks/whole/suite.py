@@ -16,6 +16,7 @@ class Case(CheckpointCase):
 
     classes: list[str] | None = None
     engines: dict[str, list[Precision]] = Field(min_length=1)  # precisions by backend
+    cpp: bool = False  # every engine once more, in the C++ library
 
 
 class Suite(Recipe):
