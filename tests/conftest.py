@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from segdino_deploy.bundle import Bundle
+from segdino_deploy.requirements import has_module
 
 GOLDEN = Path(__file__).parent / "golden"
 EXAMPLE = Path(__file__).parent.parent / "examples" / "mri"
@@ -56,6 +58,23 @@ def read_golden(name: str) -> Golden:
 @pytest.fixture(params=GOLDEN_NAMES)
 def golden(request: pytest.FixtureRequest) -> Golden:
     return read_golden(request.param)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_traces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """See `tests/traces.py`."""
+    if not has_module("torch"):
+        yield
+        return
+    from segdino_deploy.export import trace
+    from tests.traces import sharing
+
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "traces"
+    folder.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trace, "trace_module", sharing(trace.trace_module, folder))
+        yield
 
 
 @pytest.fixture(scope="session")
