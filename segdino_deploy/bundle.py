@@ -47,6 +47,10 @@ class Bundle:
         """
         path = Path(path)
         if not path.is_dir():
+            if path.exists():
+                raise InputError(
+                    f"{path}: a file, not a bundle: name the folder with {MANIFEST} in it, and an engine by name"
+                )
             raise InputError(f"{path}: no such bundle (make one: segdino-deploy export CHECKPOINT -o {path})")
         if (path / COMMIT / MANIFEST).is_file():
             with disk_errors(path), _locked(path):
@@ -117,7 +121,9 @@ class Bundle:
         file, record = self.path / name, self.manifest.files[name]
         if not file.is_file():
             return "is missing"
-        if file.stat().st_size != record.size_bytes or sha256_of(file) != record.sha256:
+        if file.stat().st_size != record.size_bytes:
+            return "was changed since it was written (its size differs)"
+        if sha256_of(file) != record.sha256:
             return "was changed since it was written (its sha256 differs)"
         return ""
 

@@ -51,7 +51,7 @@ int main(int count, char** words) {
     return segdino_bench::run({words + 1, words + count}, words[0], main_s);
   } catch (const std::exception& error) {
     const segdino_bench::Failure failure = segdino_bench::failure_of(error);
-    std::fprintf(stderr, "%s\n", failure.message.c_str());
+    std::fprintf(stderr, "error: %s\n", failure.message.c_str());
     return failure.exit_code;
   }
 }

@@ -1,10 +1,13 @@
-# What FindTensorRT and FindTensorRT_RTX share: the two differ in the names of their libraries.
+# What FindTensorRT and FindTensorRT_RTX share: the two differ in the names of their libraries. <name>_HINTS: folders to
+# look into where nobody names another one.
 include(FindPackageHandleStandardArgs)
 
 macro(segdino_find_tensorrt name library parser)
-  find_path(${name}_INCLUDE_DIR NvInferRuntime.h PATH_SUFFIXES include include/${CMAKE_LIBRARY_ARCHITECTURE})
-  find_library(${name}_LIBRARY NAMES ${library} PATH_SUFFIXES lib lib/${CMAKE_LIBRARY_ARCHITECTURE} lib64)
-  find_library(${name}_PARSER_LIBRARY NAMES ${parser} PATH_SUFFIXES lib lib/${CMAKE_LIBRARY_ARCHITECTURE} lib64)
+  find_path(${name}_INCLUDE_DIR NvInferRuntime.h
+    HINTS ${${name}_HINTS} PATH_SUFFIXES include include/${CMAKE_LIBRARY_ARCHITECTURE})
+  set(segdino_folders HINTS ${${name}_HINTS} PATH_SUFFIXES lib lib/${CMAKE_LIBRARY_ARCHITECTURE} lib64)
+  find_library(${name}_LIBRARY NAMES ${library} ${segdino_folders})
+  find_library(${name}_PARSER_LIBRARY NAMES ${parser} ${segdino_folders})
   find_package(CUDAToolkit QUIET)
 
   set(${name}_VERSION "")
@@ -20,7 +23,8 @@ macro(segdino_find_tensorrt name library parser)
   endif()
 
   find_package_handle_standard_args(${name}
-    REQUIRED_VARS ${name}_LIBRARY ${name}_INCLUDE_DIR CUDAToolkit_FOUND VERSION_VAR ${name}_VERSION)
+    REQUIRED_VARS ${name}_LIBRARY ${name}_INCLUDE_DIR CUDAToolkit_FOUND VERSION_VAR ${name}_VERSION
+    REASON_FAILURE_MESSAGE "pass -D${name}_ROOT=<the unpacked archive> and -DCUDAToolkit_ROOT=<prefix of CUDA>")
   mark_as_advanced(${name}_LIBRARY ${name}_PARSER_LIBRARY ${name}_INCLUDE_DIR)
   if(${name}_FOUND AND NOT TARGET ${name}::${name})
     add_library(${name}::${name} UNKNOWN IMPORTED)

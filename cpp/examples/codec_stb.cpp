@@ -24,7 +24,11 @@ Decoded decode(const Bytes& content) {
   int channels = 0;
   const std::unique_ptr<stbi_uc, decltype(&stbi_image_free)> pixels(
       stbi_load_from_memory(content.data(), size, &image.width, &image.height, &channels, 3), stbi_image_free);
-  if (!pixels) return {{}, std::string("not an image that can be read (") + stbi_failure_reason() + ")"};
+  if (!pixels) {
+    return {{},
+            std::string("not an image that can be read (") + stbi_failure_reason() +
+                "): stb reads PNG, JPEG and BMP; convert it, or build with OpenCV, which reads TIFF and WebP, too"};
+  }
   const auto count = static_cast<std::size_t>(image.width) * static_cast<std::size_t>(image.height) * 3;
   image.pixels.assign(pixels.get(), pixels.get() + count);
   return result;

@@ -18,6 +18,7 @@ namespace {
 Bytes read_file(const fs::path& path) {
   std::error_code ignored;
   if (!fs::exists(path, ignored)) throw segdino::InputError(path.string() + ": no such file");
+  if (fs::is_directory(path, ignored)) throw segdino::InputError(path.string() + ": a folder, not an image");
   std::ifstream file(path, std::ios::binary);
   Bytes content{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
   if (!file || content.empty()) throw segdino::InputError(path.string() + ": not a file that can be read");

@@ -1,7 +1,4 @@
-/// segment_camera BUNDLE [SOURCE [VIDEO]]
-///
-/// SOURCE: a camera's number (default 0), a video file, or a GStreamer pipeline that ends in appsink. Shows the overlay
-/// until q is pressed, or writes it to VIDEO (.avi or .mp4). Frames per second go to stderr.
+/// segment_camera BUNDLE [SOURCE [VIDEO]]; segment_camera --help
 #include <chrono>
 #include <exception>
 #include <iostream>
@@ -15,6 +12,13 @@
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+constexpr const char* kUsage = "usage: segment_camera BUNDLE [SOURCE [VIDEO]]";
+constexpr const char* kHelp = R"(
+
+SOURCE: a camera's number (default 0), a video file, or a GStreamer pipeline that ends in appsink. Shows the overlay
+until q is pressed, or writes it to VIDEO (.avi or .mp4). Frames per second go to stderr.
+)";
 
 cv::VideoCapture open_source(const std::string& source) {
   const bool is_number = !source.empty() && source.find_first_not_of("0123456789") == std::string::npos;
@@ -80,8 +84,12 @@ void run(const std::string& bundle, const std::string& source, const std::string
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc == 2 && std::string(argv[1]) == "--help") {
+    std::cout << kUsage << kHelp;
+    return 0;
+  }
   if (argc < 2 || argc > 4) {
-    std::cerr << "error: usage: segment_camera BUNDLE [SOURCE [VIDEO]]\n";
+    std::cerr << "error: " << kUsage << "; see --help\n";
     return 2;
   }
   try {

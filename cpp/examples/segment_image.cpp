@@ -1,14 +1,12 @@
-/// segment_image BUNDLE IMAGE MASK.png [ENGINE]
+/// segment_image BUNDLE IMAGE MASK.png [ENGINE]; segment_image --help
 ///
-/// Writes what `segdino-deploy predict` writes: the mask at the image's size, class indices, or 0 and 255 for one
-/// class. Of several heads each has a file: MASK.<head>.png. ENGINE is a name such as openvino-int8; without it, the
-/// first engine that runs here. Exit codes: 0 done, 1 a check failed, 2 wrong use or input, 3 something is missing
-/// here.
+/// The mask that `segdino-deploy predict` writes.
 #include <exception>
 #include <filesystem>
 #include <iostream>
 #include <new>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "image_file.hpp"
@@ -17,6 +15,16 @@
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr const char* kUsage = "usage: segment_image BUNDLE IMAGE MASK.png [ENGINE]";
+constexpr const char* kHelp = R"(
+
+Writes what segdino-deploy predict writes: the mask at the image's size, class indices, or 0 and 255 for one class.
+Of several heads each has a file: MASK.<head>.png. ENGINE is a name such as openvino-int8; without it, the first engine
+that runs here.
+
+Exit codes: 0 done, 1 a check failed, 2 wrong use or input, 3 something is missing here.
+)";
 
 void segment(const fs::path& bundle, const fs::path& file, const fs::path& mask_file, const std::string& engine) {
   if (mask_file.extension() != ".png") {
@@ -49,7 +57,11 @@ int failed(const char* message, int exit_code) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 4 && argc != 5) return failed("usage: segment_image BUNDLE IMAGE MASK.png [ENGINE]", 2);
+  if (argc == 2 && std::string_view(argv[1]) == "--help") {
+    std::cout << kUsage << kHelp;
+    return 0;
+  }
+  if (argc != 4 && argc != 5) return failed((std::string(kUsage) + "; see --help").c_str(), 2);
   try {
     segment(argv[1], argv[2], argv[3], argc == 5 ? argv[4] : "");
     return 0;

@@ -115,8 +115,8 @@ segdino::Options options_of(const segdino_options* given) {
   return options;
 }
 
-segdino::ImageView view_of(const segdino_image* given) {
-  const segdino_image known = asked_by_caller(given, "image");
+segdino::ImageView view_of(const segdino_image* given, const std::string& name = "image") {
+  const segdino_image known = asked_by_caller(given, name.c_str());
   segdino::ImageView view;
   view.data = known.data;
   view.width = known.width;
@@ -131,6 +131,9 @@ segdino::ImageView view_of(const segdino_image* given) {
   return view;
 }
 
+/// What an index may be.
+std::string indices(std::size_t count) { return "0 to " + std::to_string(count - 1); }
+
 void copy_exactly(const void* from, std::size_t bytes, void* to, std::size_t size, const char* name) {
   if (size != bytes) {
     throw InputError(std::string(name) + ": its size is " + std::to_string(size) + " bytes: exactly " +
@@ -144,7 +147,7 @@ const segdino::HeadInfo& head_of(const segdino_segmenter* segmenter, int head) {
   const auto& heads = required(segmenter, "segmenter")->segmenter.info().heads;
   if (head < 0 || static_cast<std::size_t>(head) >= heads.size()) {
     throw InputError("head " + std::to_string(head) + ": this model has " + std::to_string(heads.size()),
-                     "0 to " + std::to_string(heads.size() - 1), std::to_string(head));
+                     indices(heads.size()), std::to_string(head));
   }
   return heads[static_cast<std::size_t>(head)];
 }
@@ -224,7 +227,8 @@ segdino_status segdino_get_class_name(const segdino_segmenter* segmenter, int he
   return guarded([&] {
     const auto& names = head_of(segmenter, head).class_names;
     if (index < 0 || static_cast<std::size_t>(index) >= names.size()) {
-      throw InputError("class " + std::to_string(index) + ": this head names " + std::to_string(names.size()));
+      throw InputError("class " + std::to_string(index) + ": this head names " + std::to_string(names.size()),
+                       indices(names.size()), std::to_string(index));
     }
     *required(name, "name") = names[static_cast<std::size_t>(index)].c_str();
   });
@@ -248,7 +252,8 @@ segdino_status segdino_analyse(segdino_segmenter* segmenter, const segdino_image
       const std::size_t step = from_caller(required(images, "images"), "image").struct_size;
       const auto* bytes = reinterpret_cast<const unsigned char*>(images);
       for (std::size_t i = 0; i < count; ++i) {
-        views.push_back(view_of(reinterpret_cast<const segdino_image*>(bytes + i * step)));
+        views.push_back(
+            view_of(reinterpret_cast<const segdino_image*>(bytes + i * step), segdino::detail::image_name(i, count)));
       }
     }
     const auto wanted = of_model_size != 0 ? segdino::OutputSize::model : segdino::OutputSize::source;
@@ -262,9 +267,10 @@ segdino_status segdino_read(const segdino_segmenter* segmenter, size_t image, in
     head_of(segmenter, head);
     const auto& results = segmenter->results;
     if (image >= results.size()) {
+      const std::string number = std::to_string(image), had = std::to_string(results.size());
       throw InputError(
-          "image " + std::to_string(image) + ": the last segdino_analyse had " + std::to_string(results.size()),
-          std::to_string(results.size()), std::to_string(image));
+          "image " + number + ": the last segdino_analyse had " + had + (had == "0" ? ": call it first" : ""),
+          results.empty() ? "none: call segdino_analyse first" : indices(results.size()), number);
     }
     const segdino::HeadResult& answer = results[image].heads[static_cast<std::size_t>(head)];
     if (output == SEGDINO_MASK) {

@@ -31,7 +31,7 @@ std::unique_ptr<SegmenterImpl> SegmenterImpl::share() const {
 std::vector<Result> SegmenterImpl::analyse(const ImageView* images, std::size_t count, const Request& request) {
   std::vector<CheckedView> views;
   views.reserve(count);
-  for (std::size_t i = 0; i < count; ++i) views.push_back(check_view(images[i]));
+  for (std::size_t i = 0; i < count; ++i) views.push_back(check_view(images[i], image_name(i, count)));
   if (request.probability) require(Kind::probability, "probability");
   if (request.logits) require(Kind::logits, "logits");
   Timings timings;

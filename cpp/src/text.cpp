@@ -68,6 +68,10 @@ std::string printable(const std::string& name) {
   return cut(shown, kLongestName);
 }
 
+std::string image_name(std::size_t index, std::size_t count) {
+  return count == 1 ? "image" : "image " + std::to_string(index);
+}
+
 std::string shell_quoted(const std::string& text) {
   constexpr std::string_view kSafe = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-";
   if (!text.empty() && text.find_first_not_of(kSafe) == std::string::npos) return text;

@@ -1,6 +1,7 @@
 /// Small pieces of error messages.
 #pragma once
 
+#include <cstddef>
 #include <exception>
 #include <string>
 #include <vector>
@@ -17,6 +18,9 @@ std::string joined(const std::vector<std::string>& words);
 /// A name from a file, for a message: at most 80 bytes, and everything but printable ASCII replaced, for nobody knows
 /// in which encoding a damaged one is.
 std::string printable(const std::string& name);
+
+/// "image", or "image 2" of several, counted from 0 as their results are.
+std::string image_name(std::size_t index, std::size_t count);
 
 /// `text` as one word of a shell's command line, as Python's shlex.quote.
 std::string shell_quoted(const std::string& text);

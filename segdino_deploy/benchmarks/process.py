@@ -137,7 +137,7 @@ def _start(contestant: str, command: list[str]) -> Start:
     done = subprocess.run([*command, *started], capture_output=True, text=True, check=False)
     if done.returncode:
         said = done.stderr.strip().splitlines()
-        why = said[-1] if said else f"it ended with status {done.returncode} and said nothing"
+        why = said[-1].removeprefix("error: ") if said else f"it ended with status {done.returncode} and said nothing"
         raise SegdinoDeployError(f"opening {contestant} in a new process failed: {why}")
     return Start(**json.loads(done.stdout.splitlines()[-1]))
 

@@ -89,7 +89,7 @@ def test_a_damaged_engine_can_be_built_again_and_hinders_everything_else(cli: Cl
         refused = cli(*other)
         assert refused.code == 2
         assert refused.error == (
-            f"error: {bundle.path}: engines/onnxruntime-fp32.onnx was changed since it was written (its sha256 "
+            f"error: {bundle.path}: engines/onnxruntime-fp32.onnx was changed since it was written (its size "
             "differs); copy the bundle again, or build the engine again: "
             f"segdino-deploy build-engine {bundle.path} --fp32 --backend onnxruntime"
         )

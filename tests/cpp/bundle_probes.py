@@ -126,6 +126,11 @@ class BundleProbes:
         )
 
 
+def as_the_library_says(message: str) -> str:
+    """A message of Python's: what has to be updated where a bundle is too new is another program in C++."""
+    return message.replace("): update this one", "): build and install this library again, from that version")
+
+
 def python_error(call: Callable[[], object]) -> str:
     """What the Python package says where it refuses; empty where it does not."""
     try:

@@ -146,6 +146,7 @@ def test_what_cannot_be_measured_is_said_in_one_line(
     done = native_build.run("segdino_bench", *(word.format(bundle=bundle.path) for word in arguments))
 
     assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
     assert says in done.stderr
 
@@ -233,7 +234,7 @@ def test_a_new_process_tells_its_start_and_its_peak(bundle: Bundle, program: Pro
     for start in report.starts:
         assert min(start.imports_s, start.open_s, start.first_mask_s) > 0
         assert 10 < start.peak_host_mib < 2000
-    with pytest.raises(SegdinoDeployError, match=r"^opening x \(C\+\+\) in a new process failed: .*x"):
+    with pytest.raises(SegdinoDeployError, match=r"^opening x \(C\+\+\) in a new process failed: (?!error: ).*x"):
         measure_process(bundle.path, "x (C++)", repeats=1, program=program)
 
 

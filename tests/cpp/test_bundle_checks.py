@@ -114,6 +114,15 @@ def test_what_is_no_bundle_is_refused_in_pythons_words(end: str, tmp_path: Path,
     assert "not a bundle (no manifest.json)" in str(refusal(lambda: probes.read_bundle(tmp_path / "odd.segdino")))
 
 
+def test_a_file_or_nothing_is_not_called_a_bundle_that_is_not_there(crowded: Bundle, probes: BundleProbes) -> None:
+    for name in (MANIFEST, "engines/openvino-int8.xml"):
+        refused = refusal(lambda name=name: probes.read_bundle(crowded.path / name))  # type: ignore[misc]
+        assert str(refused).startswith(
+            f"{crowded.path / name}: a file, not a bundle: name the folder with manifest.json"
+        )
+    assert str(refusal(lambda: probes.read_bundle(""))) == "bundle: the path is empty: name the folder of a bundle"
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"schema_version": 1}', "null"])
 def test_a_damaged_manifest_begins_with_pythons_words(content: str, crowded: Bundle, probes: BundleProbes) -> None:
     (crowded.path / MANIFEST).write_text(content)
@@ -158,6 +167,8 @@ def test_a_file_that_differs_is_refused_in_pythons_words(
     refused = assert_as_python(probes, crowded.path)
 
     assert f": {name} " in str(refused)
+    says = {"one bit": "(its sha256 differs)", "missing": "is missing"}
+    assert says.get(damage, "(its size differs)") in str(refused)
     expected = {"one bit": crowded.manifest.files[name].sha256, "missing": f"a file of {len(content)} bytes"}
     got = {"one bit": hashlib.sha256(content).hexdigest(), "missing": "none"}
     size = crowded.manifest.files[name].size_bytes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -18,7 +19,8 @@ from segdino_deploy import Bundle, __version__
 from segdino_deploy.errors import SegdinoDeployError
 from segdino_deploy.images import read_rgb
 from tests.conftest import EXAMPLE
-from tests.cpp.building import NativeBuild
+from tests.cpp.building import CPP, NativeBuild
+from tests.cpp.bundle_probes import as_the_library_says
 from tests.cpp.capi import (
     MASK,
     PROBABILITY,
@@ -192,21 +194,39 @@ def test_memory_of_another_size_is_refused_untouched(size: int, segmenter: Nativ
 def test_only_what_was_asked_for_can_be_read(segmenter: NativeSegmenter) -> None:
     with pytest.raises(InputError) as error:
         segmenter.read(0, 0, MASK, (1,), np.uint8)
-    assert "the last segdino_analyse had 0" in message(error)
+    assert "the last segdino_analyse had 0: call it first" in message(error)
+    assert (error.value.expected, error.value.got) == ("none: call segdino_analyse first", "0")
 
     segmenter.analyse([IMAGE])
 
-    for arguments, named in (
-        ((1, 0, MASK, IMAGE.shape[:2], np.uint8), "image 1"),
-        ((0, 1, MASK, IMAGE.shape[:2], np.uint8), "head 1"),
-        ((0, -1, MASK, IMAGE.shape[:2], np.uint8), "head -1"),
-        ((0, 0, PROBABILITY, (1, *IMAGE.shape[:2]), np.float32), "not asked"),
-        ((0, 0, 7, (1, *IMAGE.shape[:2]), np.float32), "output"),
-        ((0, 0, MASK, (3,), np.uint8), str(SIZE)),
+    for arguments, named, compared in (
+        ((1, 0, MASK, IMAGE.shape[:2], np.uint8), "image 1", ("0 to 0", "1")),
+        ((0, 1, MASK, IMAGE.shape[:2], np.uint8), "head 1", ("0 to 0", "1")),
+        ((0, -1, MASK, IMAGE.shape[:2], np.uint8), "head -1", ("0 to 0", "-1")),
+        ((0, 0, PROBABILITY, (1, *IMAGE.shape[:2]), np.float32), "not asked", ("", "")),
+        ((0, 0, 7, (1, *IMAGE.shape[:2]), np.float32), "output", ("", "")),
+        ((0, 0, MASK, (3,), np.uint8), str(SIZE), (str(SIZE), "3")),
     ):
         with pytest.raises(InputError) as error:
             segmenter.read(*arguments)
         assert named in message(error)
+        assert (error.value.expected, error.value.got) == compared
+
+
+def test_of_several_images_the_one_that_is_refused_is_named(segmenter: NativeSegmenter) -> None:
+    def refused(*images: ImageStruct) -> str:
+        structs = (ImageStruct * len(images))(*images)
+        with pytest.raises(InputError) as error:
+            segmenter.library.call("segdino_analyse", segmenter.handle, structs, len(images), 0, 0, 0)
+        return message(error)
+
+    good, null, odd, unknown = (View(IMAGE).to_struct() for _ in range(4))
+    null.data, odd.struct_size, unknown.format = None, 7, 9
+
+    assert refused(good, null).startswith("image 1: data is null")
+    assert refused(good, good, unknown).startswith("image 2: pixel format 9 is not known")
+    assert refused(good, odd).startswith("image 1: struct_size is 7")
+    assert refused(null).startswith("image: data is null")
 
 
 def test_an_output_that_the_model_was_exported_without_is_refused(segmenter: NativeSegmenter) -> None:
@@ -221,14 +241,15 @@ def test_no_images_are_no_error(segmenter: NativeSegmenter) -> None:
 
 
 def test_a_head_or_class_that_is_not_there_is_refused(segmenter: NativeSegmenter) -> None:
-    for function, arguments in (
-        ("segdino_get_head", (1, byref(HeadStruct()))),
-        ("segdino_get_head", (-1, byref(HeadStruct()))),
-        ("segdino_get_class_name", (0, 5, byref(ctypes.c_char_p()))),
+    for function, arguments, got in (
+        ("segdino_get_head", (1, byref(HeadStruct())), "1"),
+        ("segdino_get_head", (-1, byref(HeadStruct())), "-1"),
+        ("segdino_get_class_name", (0, 5, byref(ctypes.c_char_p())), "5"),
     ):
         with pytest.raises(InputError) as error:
             segmenter.library.call(function, segmenter.handle, *arguments)
         message(error)
+        assert (error.value.expected, error.value.got) == ("0 to 0", got)
 
 
 def test_a_good_call_clears_the_last_error(segmenter: NativeSegmenter) -> None:
@@ -331,7 +352,7 @@ def test_a_damaged_bundle_is_refused_in_pythons_words(
     with pytest.raises(InputError) as error:
         library.open(bundle)
 
-    assert message(error).startswith(python_says(bundle))
+    assert message(error).startswith(as_the_library_says(python_says(bundle)))
 
 
 def test_a_change_elsewhere_passes_where_only_the_engine_is_checked(bundle: Path, library: NativeLibrary) -> None:
@@ -444,7 +465,8 @@ def test_timings_are_of_the_last_call(segmenter: NativeSegmenter) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "named"),
     [
-        ([], 2, "usage: segment_image BUNDLE IMAGE MASK.png [ENGINE]"),
+        ([], 2, "usage: segment_image BUNDLE IMAGE MASK.png [ENGINE]; see --help"),
+        (["{bundle}", "{bundle}", "{out}.png"], 2, "{bundle}: a folder, not an image"),
         (["nowhere.segdino", "{image}", "{out}.png"], 2, "no such bundle"),
         (["{bundle}", "nowhere.png", "{out}.png"], 2, "nowhere.png: no such file"),
         (["{bundle}", "{bundle}/manifest.json", "{out}.png"], 2, "not an image that can be read"),
@@ -468,8 +490,56 @@ def test_the_example_program_fails_as_the_cli_does(
     assert done.returncode == code
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
-    assert line.startswith("error: ") and named in line
+    assert line.startswith("error: ") and named.format(**places) in line
     assert sorted(path.name for path in tmp_path.iterdir()) == ["deep.png"]
+
+
+def test_the_example_program_has_a_help(native_build: NativeBuild) -> None:
+    done = native_build.run("segment_image", "--help")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: segment_image BUNDLE IMAGE MASK.png [ENGINE]\n")
+    assert "Exit codes: 0 done" in done.stdout
+
+
+@pytest.mark.parametrize("kind", ["tiff", "webp"])
+def test_stb_names_what_it_reads_and_what_reads_more(
+    kind: str, demo_bundle: Path, native_build: NativeBuild, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    greeting = json.loads(native_build.run("segdino_bench", "--version").stdout)
+    if greeting["image_files"] != "stb":
+        pytest.skip("OpenCV reads it")
+    Image.fromarray(IMAGE).save(tmp_path / f"image.{kind}")
+
+    done = native_build.run("segment_image", demo_bundle, tmp_path / f"image.{kind}", tmp_path / "mask.png")
+
+    assert done.returncode == 2
+    assert "stb reads PNG, JPEG and BMP; convert it, or build with OpenCV" in done.stderr
+
+
+def test_the_readmes_example_in_python_gives_the_mask(
+    demo_bundle: Path, native_build: NativeBuild, segmenter: NativeSegmenter, tmp_path: Path
+) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", (CPP / "README.md").read_text(), re.DOTALL)
+    height, width = IMAGE.shape[:2]
+    (tmp_path / "rgb").write_bytes(IMAGE.tobytes())
+    for written, here in (
+        ('"libsegdino.so"', repr(str(native_build.library))),
+        ('b"polyp.segdino"', repr(str(demo_bundle).encode())),
+        ("640, 480", f"{width}, {height}"),
+        ("bytes(width * height * 3)", f"open({str(tmp_path / 'rgb')!r}, 'rb').read()"),
+    ):
+        assert example.count(written) == 1
+        example = example.replace(written, here)
+    names: dict[str, Any] = {}
+
+    exec(example, names)
+
+    np.testing.assert_array_equal(
+        np.frombuffer(names["mask"], np.uint8).reshape(height, width), segmenter.segment(IMAGE)
+    )
 
 
 def test_the_example_program_says_what_is_missing(bundle: Path, native_build: NativeBuild, tmp_path: Path) -> None:

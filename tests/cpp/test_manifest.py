@@ -17,7 +17,7 @@ from segdino_deploy.export.options import ExportOptions
 from segdino_deploy.manifest import BatchRange, Engine, Manifest
 from tests.conftest import GOLDEN
 from tests.cpp.building import NativeBuild
-from tests.cpp.bundle_probes import BundleProbes, Refused, python_error
+from tests.cpp.bundle_probes import BundleProbes, Refused, as_the_library_says, python_error
 
 Content = dict[str, Any]
 DAMAGED = "some.segdino/manifest.json: damaged, not a manifest of this version; copy the bundle again, or remove it ("
@@ -438,7 +438,8 @@ def test_other_schemas_are_refused_in_pythons_words(
     with pytest.raises(Refused) as refused:
         probes.read_bundle(tmp_path)
 
-    assert str(refused.value) == python_error(lambda: Bundle.open(tmp_path))
+    assert str(refused.value) == as_the_library_says(python_error(lambda: Bundle.open(tmp_path)))
+    assert ("build and install this library again" in str(refused.value)) == (version > 2)
     assert (refused.value.expected, refused.value.got) == ("2", str(version))
 
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 from ctypes import byref, c_void_p
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from segdino_deploy.native import openvino_directory
+from tests.conftest import EXAMPLE
 from tests.cpp.building import NativeBuild
 from tests.cpp.capi import EngineError, InputError, NativeLibrary, OptionsStruct
 
 UInt8 = NDArray[np.uint8]
+IMAGE = sorted((EXAMPLE / "test" / "image").iterdir())[0]
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +105,52 @@ def test_a_folder_of_compiled_models_never_gives_those_of_other_weights(
     after = mask()
     assert not np.array_equal(after, before)
     assert np.array_equal(mask(cache=cache), after)
+
+
+def test_a_cache_that_cannot_be_written_costs_time_alone(
+    demo_bundle: Path, library: NativeLibrary, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    image = np.zeros((64, 64, 3), np.uint8)
+
+    with (
+        library.open(demo_bundle) as without,
+        library.open(demo_bundle, cache=tmp_path / "file" / "cache") as segmenter,
+    ):
+        assert np.array_equal(segmenter.segment(image), without.segment(image))
+
+
+def test_openvino_without_its_plugin_for_the_cpu_is_a_missing_component(
+    demo_bundle: Path, native_build: NativeBuild, tmp_path: Path
+) -> None:
+    libraries = tmp_path / "libs"
+    libraries.mkdir()
+    for file in (openvino_directory() / "libs").iterdir():
+        if "plugin" not in file.name:
+            (libraries / file.name).symlink_to(file)
+    here = replace(native_build, environment={"LD_LIBRARY_PATH": str(libraries)})
+
+    done = here.run("segment_image", demo_bundle, IMAGE, tmp_path / "mask.png")
+
+    assert done.returncode == 3
+    assert done.stderr.startswith("error: openvino engines: OpenVINO 20")
+    assert done.stderr.endswith(" finds no usable CPU plugin beside libopenvino; install the whole runtime\n")
+
+
+def test_one_engines_files_and_its_canary_are_a_bundle_for_a_device(
+    bundle: Path, library: NativeLibrary, tmp_path: Path
+) -> None:
+    engine = json.loads((bundle / "manifest.json").read_text())["engines"]["openvino-fp32"]
+    lean = tmp_path / "lean.segdino"
+    for name in ("manifest.json", "canary.npz", engine["file"], *engine["companions"]):
+        (lean / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(bundle / name, lean / name)
+
+    library.open(lean, check_only_engine_files=1, check_canary=1).close()
+    with pytest.raises(InputError, match=r"model\.onnx is missing"):
+        library.open(lean)
+    (lean / "canary.npz").unlink()
+    library.open(lean, check_only_engine_files=1).close()
 
 
 def test_what_openvino_says_of_a_model_is_told_not_where_it_says_it(bundle: Path, library: NativeLibrary) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from segdino_deploy import __version__, open_engine
+from segdino_deploy.benchmarks.native.program import BUILD
 from segdino_deploy.images import read_rgb
 from segdino_deploy.native import cpp_directory, openvino_directory
 from segdino_deploy.segment import segment_file
@@ -141,6 +143,18 @@ def test_the_header_is_c99(native_build: NativeBuild, tmp_path: Path) -> None:
         run_checked([compiler, *strict, include, CONSUMER / "main.c", "-o", tmp_path / "main.o"])
 
 
+def test_the_headers_example_is_c99_without_a_warning(native_build: NativeBuild, tmp_path: Path) -> None:
+    header = (CPP / "include" / "segdino" / "segdino.h").read_text()
+    example = "\n".join(re.findall(r"^ \*     (.*)", header, re.MULTILINE))
+    assert "segdino_open" in example
+    top = "#include <stdio.h>\n#include <segdino/segdino.h>\n"
+    begin = "void run(const uint8_t* pixels, int width, int height, uint8_t* mask);\n"
+    (tmp_path / "example.c").write_text(f"{top}{begin}{begin.rstrip().rstrip(';')} {{\n{example}\n}}\n")
+
+    strict = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror", "-fsyntax-only"]
+    run_checked([needed_tool("gcc"), *strict, f"-I{native_build.prefix / 'include'}", tmp_path / "example.c"])
+
+
 def test_only_the_public_names_are_exported(native_build: NativeBuild) -> None:
     command = [needed_tool("nm"), "--dynamic", "--defined-only", "--demangle", str(native_build.library)]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
@@ -159,6 +173,75 @@ def test_a_backend_that_is_asked_for_and_missing_stops_the_configuration(tmp_pat
         pytest.skip("TensorRT is installed here")
     assert "SEGDINO_WITH_TENSORRT=ON, but it was not found" in done.stdout
     assert "-DTensorRT_ROOT=" in done.stdout
+
+
+@pytest.mark.parametrize("package", ["OpenVINO", "OnnxRuntime", "TensorRT_RTX"])
+def test_a_root_that_holds_nothing_usable_is_not_passed_over(package: str, tmp_path: Path) -> None:
+    names = {
+        "OpenVINO": "OPENVINO",
+        "OnnxRuntime": "ONNXRUNTIME",
+        "TensorRT": "TENSORRT",
+        "TensorRT_RTX": "TENSORRT_RTX",
+    }
+    others = [f"-DSEGDINO_WITH_{name}=OFF" for key, name in names.items() if key != package]
+
+    done = configure(CPP, tmp_path, [*header_options(), *others, f"-D{package}_ROOT={tmp_path / 'no'}"], check=False)
+
+    if done.returncode == 0:
+        pytest.skip(f"{package} is installed here")
+    said = " ".join(done.stdout.split())
+    assert f"{names[package]}: nothing usable in {package}_ROOT={tmp_path / 'no'}: pass" in said
+    assert f"or leave it out with -DSEGDINO_WITH_{names[package]}=OFF" in said
+
+
+def test_a_backend_that_is_too_old_is_named_with_its_version(tmp_path: Path) -> None:
+    """OpenVINO's own package takes a version for one of the same year alone."""
+    old = tmp_path / "old"
+    old.mkdir()
+    (old / "OpenVINOConfig.cmake").write_text("add_library(openvino::runtime INTERFACE IMPORTED)")
+    (old / "OpenVINOConfigVersion.cmake").write_text("set(PACKAGE_VERSION 2025.1.0)")
+
+    done = configure(CPP, tmp_path / "build", [*header_options(), f"-DOpenVINO_DIR={old}"])
+
+    assert f"OPENVINO: 2025.1.0 in {old} is too old: 2025.2 or newer is needed, pass" in done.stdout
+
+
+def test_a_static_librarys_package_finds_onnx_runtime_where_it_was_or_says_how_to_name_it(tmp_path: Path) -> None:
+    archive, prefix, build = tmp_path / "archive", tmp_path / "prefix", tmp_path / "build"
+    for path, text in (
+        (archive / "include" / "onnxruntime_c_api.h", "#define ORT_API_VERSION 22"),
+        (archive / "lib" / "libonnxruntime.so", ""),
+        (build / "libsegdino.a", ""),  # nothing is linked
+    ):
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    options = ["-DBUILD_SHARED_LIBS=OFF", "-DSEGDINO_BUILD_EXAMPLES=OFF", "-DSEGDINO_WITH_OPENVINO=OFF"]
+    configure(CPP, build, [*header_options(), *options, f"-DOnnxRuntime_ROOT={archive}"])
+    run_checked([needed_tool("cmake"), "--install", build, "--prefix", prefix])
+
+    found = configure(CONSUMER, tmp_path / "here", [f"-DCMAKE_PREFIX_PATH={prefix}"])
+    archive.rename(tmp_path / "elsewhere")
+    missing = configure(CONSUMER, tmp_path / "there", [f"-DCMAKE_PREFIX_PATH={prefix}"], check=False)
+
+    assert f"Found OnnxRuntime: {archive / 'lib' / 'libonnxruntime.so'}" in found.stdout
+    assert missing.returncode
+    assert "pass -DOnnxRuntime_ROOT=<the unpacked archive" in " ".join(missing.stdout.split())
+
+
+def test_the_command_that_builds_segdino_bench_finds_the_sources_and_openvino_from_anywhere(tmp_path: Path) -> None:
+    here = [str(Path(sys.executable).parent), str(Path(needed_tool("cmake")).parent), os.environ["PATH"]]
+    environment = os.environ | {"PATH": os.pathsep.join(here)}
+    (include,) = header_options() or [""]
+    environment["CMAKE_INCLUDE_PATH"] = include.partition("=")[2]
+    configuring, _, building = BUILD.partition(" && ")
+
+    done = subprocess.run(
+        configuring, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+
+    assert re.search(r"OPENVINO: 20\d\d", done.stdout)
+    folder = building.removeprefix("cmake --build ").split()[0]
+    assert "SEGDINO_BUILD_BENCH:BOOL=ON" in (tmp_path / folder / "CMakeCache.txt").read_text()
 
 
 def test_both_kinds_of_tensorrt_are_refused(tmp_path: Path) -> None:

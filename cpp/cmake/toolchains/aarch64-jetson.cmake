@@ -1,5 +1,5 @@
 # Cross-compiling for a Jetson (64-bit Arm Linux) on another machine. Building on the Jetson itself needs none of this:
-# there, `cmake --preset release -DSEGDINO_WITH_TENSORRT=ON` finds what JetPack has installed.
+# there, `cmake --preset release -DSEGDINO_WITH_TENSORRT=ON` in cpp/ finds what JetPack has installed. In cpp/, too:
 #
 #   cmake --preset jetson -DCMAKE_SYSROOT=/path/to/sysroot
 #

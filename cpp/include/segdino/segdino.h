@@ -1,10 +1,14 @@
 /* The C API of segdino: for C, and for every language that can call C. The rules of segdino.hpp hold.
  *
  *     segdino_segmenter* segmenter = NULL;
- *     if (segdino_open("polyp.segdino", NULL, &segmenter) != SEGDINO_OK) { puts(segdino_last_error()); return 1; }
- *     uint8_t* mask = malloc((size_t)width * height);
- *     segdino_image image = {sizeof image, pixels, width, height};
- *     if (segdino_segment(segmenter, &image, mask, (size_t)width * height) != SEGDINO_OK) ...
+ *     segdino_status status = segdino_open("polyp.segdino", NULL, &segmenter);
+ *     segdino_image image = {0};
+ *     image.struct_size = sizeof image;
+ *     image.data = pixels; // RGB, rows without gaps
+ *     image.width = width;
+ *     image.height = height;
+ *     if (status == SEGDINO_OK) status = segdino_segment(segmenter, &image, mask, (size_t)width * (size_t)height);
+ *     if (status != SEGDINO_OK) puts(segdino_last_error());
  *     segdino_close(segmenter);
  *
  * Every function that can fail gives back a status, and no exception passes through. Structures begin with their own

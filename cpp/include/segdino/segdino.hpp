@@ -14,8 +14,8 @@
 /// Everything that fails throws a child of `segdino::Error` (std::bad_alloc apart), with one line that says what, where
 /// and the cure. Nothing here prints, exits, or keeps a pointer of the caller's after a call has returned. Nothing is
 /// written, but to `Options::cache` and, with TensorRT-RTX, which compiles where it runs, to
-/// `$XDG_CACHE_HOME/segdino-deploy` (else `~/.cache/segdino-deploy`); where that cannot be written it compiles each
-/// time.
+/// `$XDG_CACHE_HOME/segdino-deploy` (else `~/.cache/segdino-deploy`); where these cannot be written, engines are
+/// compiled each time.
 #pragma once
 
 #include <cstddef>
@@ -201,7 +201,8 @@ struct Options {
   bool check_canary = false;  ///< run the bundle's canary and throw CheckFailed where the engine's answer is wrong
   /// Compare every file of the bundle with its sha256. False: only those of the engine that is opened.
   bool check_all_files = true;
-  /// Where OpenVINO may keep what it compiled, which makes opening faster the next time. Empty: nowhere.
+  /// Where OpenVINO may keep what it compiled, which makes opening faster the next time. Empty: nowhere. A folder that
+  /// cannot be made or written is no error: opening takes as long as without one.
   std::filesystem::path cache;
 };
 

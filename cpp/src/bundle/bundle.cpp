@@ -77,13 +77,15 @@ Difference difference_of(const fs::path& file, const FileRecord& record, Compare
   const auto bytes = [](std::uintmax_t count) { return std::to_string(count) + " bytes"; };
   std::error_code absent;
   if (!fs::is_regular_file(file, absent)) return {"is missing", "a file of " + bytes(record.size_bytes), "none"};
-  const std::string changed = "was changed since it was written (its sha256 differs)";
+  const auto changed = [](const char* what) {
+    return std::string("was changed since it was written (its ") + what + " differs)";
+  };
   const std::uintmax_t size = fs::file_size(file, absent);
   if (absent) return {"is missing", "a file of " + bytes(record.size_bytes), "none"};
-  if (size != record.size_bytes) return {changed, bytes(record.size_bytes), bytes(size)};
+  if (size != record.size_bytes) return {changed("size"), bytes(record.size_bytes), bytes(size)};
   if (compare == Compare::size) return {};
   const std::string sha256 = sha256_of(file);
-  if (sha256 != record.sha256) return {changed, record.sha256, sha256};
+  if (sha256 != record.sha256) return {changed("sha256"), record.sha256, sha256};
   return {};
 }
 
@@ -206,6 +208,14 @@ Bundle read_bundle(const fs::path& path) {
   std::error_code absent;
   if (!fs::is_directory(bundle, absent)) {
     const std::string shown = bundle.string();
+    if (shown.empty()) {
+      throw InputError("bundle: the path is empty: name the folder of a bundle", "a folder", "nothing");
+    }
+    if (fs::exists(bundle, absent)) {
+      throw InputError(
+          shown + ": a file, not a bundle: name the folder with manifest.json in it, and an engine by name", "a folder",
+          "a file");
+    }
     throw InputError(shown + ": no such bundle (make one: segdino-deploy export CHECKPOINT -o " + shown + ")");
   }
   wait_for_writer(bundle);

@@ -22,8 +22,9 @@ void check_schema(const Node& root, const std::string& where) {
   const std::string ours = std::to_string(kSchemaVersion);
   const bool is_huge = found->json().is_number_unsigned() && found->json().get<std::uint64_t>() > INT_MAX;
   if (is_huge || found->json().get<std::int64_t>() > kSchemaVersion) {
-    throw InputError(where + ": written by a newer segdino-deploy (schema " + version + "): update this one", ours,
-                     version);
+    throw InputError(where + ": written by a newer segdino-deploy (schema " + version +
+                         "): build and install this library again, from that version",
+                     ours, version);
   }
   if (found->json().get<std::int64_t>() == kSchemaVersion) return;
   found->require(root.find("tool_version").has_value(), ours);  // a stranger's file must not be called outdated

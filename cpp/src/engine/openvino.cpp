@@ -75,10 +75,22 @@ class OpenVinoEngine final : public Engine {
   std::vector<ov::Tensor> outputs_;
 };
 
+/// What the CPU can compute in. MissingComponent where OpenVINO's plugin for it, a library of its own that is loaded by
+/// name, is not there.
+std::vector<std::string> offered_by_cpu(const ov::Core& core) try {
+  return core.get_property("CPU", ov::device::capabilities);
+} catch (const ov::Exception&) {
+  const std::vector<std::string> devices = core.get_available_devices();  // those whose plugin was loaded
+  if (std::find(devices.begin(), devices.end(), "CPU") != devices.end()) throw;
+  throw MissingComponent(std::string("openvino engines: OpenVINO ") + ov::get_openvino_version().buildNumber +
+                             " finds no usable CPU plugin beside libopenvino; install the whole runtime",
+                         "CPU", joined(devices));
+}
+
 /// What the device must offer: OpenVINO would emulate or replace a precision that it does not have, silently.
 void require_precision(const ov::Core& core, const Opening& opening, const std::string& wanted) {
   const std::string needed = wanted == "bf16" ? "BF16" : wanted == "f16" ? "FP16" : "FP32";
-  const auto offered = core.get_property("CPU", ov::device::capabilities);
+  const std::vector<std::string> offered = offered_by_cpu(core);
   if (std::find(offered.begin(), offered.end(), needed) != offered.end()) return;
   throw MissingComponent(opening.file().string() + ": was built to compute in " + wanted +
                              ", which this CPU does not have; build it here: segdino-deploy build-engine --" +
@@ -131,6 +143,21 @@ std::filesystem::path cache_folder(const Opening& opening) {
   return opening.options.cache / name;
 }
 
+/// A cache that cannot be written, or that a full disk cuts off, costs time when the engine is opened again, no more.
+ov::CompiledModel compile(ov::Core& core, const Opening& opening, const ov::AnyMap& options) {
+  const std::string file = opening.file().string();
+  if (!opening.options.cache.empty()) {
+    try {
+      ov::AnyMap with_cache = options;
+      with_cache.insert(ov::cache_dir(cache_folder(opening).string()));
+      return core.compile_model(file, "CPU", with_cache);
+    } catch (const std::exception&) {
+      // What is wrong with the model itself is told by the next line.
+    }
+  }
+  return core.compile_model(file, "CPU", options);
+}
+
 /// OpenVINO tries all formats that it knows on a file that is no XML, and some of them print.
 void require_xml(const Opening& opening) {
   std::ifstream stream(opening.file(), std::ios::binary);
@@ -160,8 +187,7 @@ std::unique_ptr<Engine> open_openvino(const Opening& opening) {
     ov::AnyMap options = {ov::hint::performance_mode(ov::hint::PerformanceMode::LATENCY),
                           {ov::hint::inference_precision.name(), wanted}};
     if (opening.options.threads > 0) options.insert(ov::inference_num_threads(opening.options.threads));
-    if (!opening.options.cache.empty()) options.insert(ov::cache_dir(cache_folder(opening).string()));
-    compiled->model = compiled->core.compile_model(file, "CPU", options);
+    compiled->model = compile(compiled->core, opening, options);
     compiled->outputs = match_outputs(compiled->model, opening);
   } catch (const ov::Exception& error) {
     throw EngineError(file + ": OpenVINO " + ov::get_openvino_version().buildNumber +

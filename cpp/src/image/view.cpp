@@ -13,14 +13,31 @@ namespace {
 
 constexpr int kLargestSide = 65535;
 
-[[noreturn]] void refuse(const std::string& what, std::string expected, std::string got) {
-  throw InputError("image: " + what, std::move(expected), std::move(got));
-}
+/// One image's name in messages, and what is refused of it.
+struct Named {
+  const std::string& image;
+
+  [[noreturn]] void refuse(const std::string& what, std::string expected, std::string got) const {
+    throw InputError(image + ": " + what, std::move(expected), std::move(got));
+  }
+  void check_format(PixelFormat format) const;
+  void check_stride(const std::string& name, std::size_t stride, std::size_t row, const std::string& in_words,
+                    int rows) const;
+  void check_region(const Region& region, int width, int height) const;
+};
 
 std::string size_text(int width, int height) { return std::to_string(width) + "x" + std::to_string(height); }
 
+void Named::check_format(PixelFormat format) const {
+  const int number = static_cast<int>(format);
+  if (number >= static_cast<int>(PixelFormat::rgb) && number <= static_cast<int>(PixelFormat::nv12)) return;
+  const std::string got = std::to_string(number);
+  refuse("pixel format " + got + " is not known: 0 (rgb) to 5 (nv12) are", "0 to 5", got);
+}
+
 /// `row`: bytes of a row's pixels, `in_words`: what they are.
-void check_stride(const std::string& name, std::size_t stride, std::size_t row, const std::string& in_words, int rows) {
+void Named::check_stride(const std::string& name, std::size_t stride, std::size_t row, const std::string& in_words,
+                         int rows) const {
   const std::string got = std::to_string(stride);
   if (stride < row) {
     const std::string expected = "at least " + std::to_string(row);
@@ -34,7 +51,7 @@ void check_stride(const std::string& name, std::size_t stride, std::size_t row, 
   }
 }
 
-void check_region(const Region& region, int width, int height) {
+void Named::check_region(const Region& region, int width, int height) const {
   const auto is_inside = [](int start, int length, int whole) {
     return start >= 0 && length >= 1 && start < whole && length <= whole - start;
   };
@@ -59,8 +76,7 @@ std::size_t pixel_bytes(PixelFormat format) {
     case PixelFormat::nv12:
       return 1;
   }
-  const std::string number = std::to_string(static_cast<int>(format));
-  refuse("pixel format " + number + " is not known: 0 (rgb) to 5 (nv12) are", "0 to 5", number);
+  return 0;  // check_view takes no other one
 }
 
 const std::uint8_t* row_start(const CheckedView& view, int y) {
@@ -68,17 +84,19 @@ const std::uint8_t* row_start(const CheckedView& view, int y) {
          static_cast<std::size_t>(view.region.x) * pixel_bytes(view.format);
 }
 
-CheckedView check_view(const ImageView& image) {
-  if (image.data == nullptr) refuse("data is null: a pointer to the first row is expected", "a pointer", "null");
+CheckedView check_view(const ImageView& image, const std::string& name) {
+  const Named named{name};
+  if (image.data == nullptr) named.refuse("data is null: a pointer to the first row is expected", "a pointer", "null");
   const std::string size = size_text(image.width, image.height);
   const auto is_side = [](int side) { return side >= 1 && side <= kLargestSide; };
   if (!is_side(image.width) || !is_side(image.height)) {
-    refuse("the size is " + size + ": 1 to 65535 pixels are expected each way", "1 to 65535", size);
+    named.refuse("the size is " + size + ": 1 to 65535 pixels are expected each way", "1 to 65535", size);
   }
+  named.check_format(image.format);
   const std::size_t pixel = pixel_bytes(image.format);
   const bool is_nv12 = image.format == PixelFormat::nv12;
   if (is_nv12 && (image.width % 2 != 0 || image.height % 2 != 0)) {
-    refuse("nv12 of " + size + " pixels: an even width and height are expected", "even", size);
+    named.refuse("nv12 of " + size + " pixels: an even width and height are expected", "even", size);
   }
 
   CheckedView view;
@@ -87,17 +105,17 @@ CheckedView check_view(const ImageView& image) {
   const std::string width = std::to_string(image.width);
   const std::size_t row = pixel * static_cast<std::size_t>(image.width);
   view.stride = image.stride == 0 ? row : image.stride;
-  check_stride("stride", view.stride, row,
-               width + " pixels of " + std::to_string(pixel) + (pixel == 1 ? " byte" : " bytes"), image.height);
+  named.check_stride("stride", view.stride, row,
+                     width + " pixels of " + std::to_string(pixel) + (pixel == 1 ? " byte" : " bytes"), image.height);
   if (is_nv12) {
     view.chroma_stride = image.chroma_stride == 0 ? view.stride : image.chroma_stride;
-    check_stride("chroma_stride", view.chroma_stride, row, std::to_string(image.width / 2) + " pairs of 2 bytes",
-                 image.height / 2);
+    named.check_stride("chroma_stride", view.chroma_stride, row, std::to_string(image.width / 2) + " pairs of 2 bytes",
+                       image.height / 2);
     view.chroma =
         image.chroma == nullptr ? image.data + view.stride * static_cast<std::size_t>(image.height) : image.chroma;
   }
   view.region = image.region.value_or(Region{0, 0, image.width, image.height});
-  check_region(view.region, image.width, image.height);
+  named.check_region(view.region, image.width, image.height);
   return view;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "segdino/segdino.hpp"
 
@@ -19,10 +20,10 @@ struct CheckedView {
 
 /// InputError, with what was expected and what came: null data, sizes below 1 or above 65535, a stride that is too
 /// small for a row or makes the image larger than the address space, an unknown format, a region outside the image,
-/// odd width or height with nv12.
-CheckedView check_view(const ImageView& image);
+/// odd width or height with nv12. `name`: of the image, in messages.
+CheckedView check_view(const ImageView& image, const std::string& name = "image");
 
-/// Bytes of one pixel; of nv12 in its first plane. InputError: an unknown format.
+/// Bytes of one pixel, in a format that check_view takes; of nv12 in its first plane.
 std::size_t pixel_bytes(PixelFormat format);
 
 /// The first pixel of the region's row `y` (0: its first one).

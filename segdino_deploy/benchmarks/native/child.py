@@ -119,13 +119,12 @@ class Child:
             status: object = self._process.wait(ENDS_WITHIN_S)
         except subprocess.TimeoutExpired:
             return SegdinoDeployError(f"{self._name}: its process gave an answer that cannot be understood")
-        said = []
+        said = ["it said nothing"]
         if not self._told.closed:
             self._told.seek(0)
-            said = self._told.read().decode(errors="replace").strip().splitlines()
-        return SegdinoDeployError(
-            f"{self._name}: its process has ended with status {status}: {said[-1] if said else 'it said nothing'}"
-        )
+            said += self._told.read().decode(errors="replace").strip().splitlines()
+        why = said[-1].removeprefix("error: ")
+        return SegdinoDeployError(f"{self._name}: its process has ended with status {status}: {why}")
 
     @staticmethod
     def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:

@@ -14,7 +14,11 @@ from segdino_deploy.errors import InputError, one_line
 
 PROTOCOL = 1  # of cpp/bench/serve.hpp
 NAME = "segdino_bench"
-BUILD = "cmake -S cpp -B cpp/build -DSEGDINO_BUILD_BENCH=ON && cmake --build cpp/build --target segdino_bench"
+BUILD = (
+    'cmake -S "$(segdino-deploy cpp-path)" -B build-segdino -DSEGDINO_BUILD_BENCH=ON '
+    '-DCMAKE_PREFIX_PATH="$(segdino-deploy cpp-path --openvino)" && '
+    "cmake --build build-segdino --target segdino_bench, then --cpp build-segdino/bench/segdino_bench"
+)
 ANSWERS_WITHIN_S = 60.0  # a cold disk and large libraries
 
 
@@ -50,7 +54,7 @@ def find_program(named: Path) -> Program:
     greeting = _greeting(said.stdout)
     if said.returncode or greeting is None:
         told = said.stderr.strip().splitlines()
-        why = f" ({told[-1]})" if told else ""
+        why = f" ({told[-1].removeprefix('error: ')})" if told else ""
         raise InputError(f"--cpp: {named}: does not answer as {NAME} does{why}; build it: {BUILD}")
     if greeting.get("protocol") != PROTOCOL:
         raise InputError(

@@ -53,7 +53,7 @@ def refused(named: Path) -> str:
 def test_a_program_that_is_not_there_is_refused_with_the_command_that_builds_it(tmp_path: Path) -> None:
     said = refused(tmp_path / "segdino_bench")
 
-    assert "no such program; build it: cmake -S cpp" in said
+    assert 'no such program; build it: cmake -S "$(segdino-deploy cpp-path)" -B ' in said
 
 
 def test_a_file_that_may_not_be_run_is_refused(tmp_path: Path) -> None:
@@ -71,8 +71,9 @@ def test_a_file_for_another_machine_is_refused(tmp_path: Path) -> None:
     assert "cannot be run here" in refused(path)
 
 
-def test_a_library_that_is_missing_is_told_in_the_loaders_words(tmp_path: Path) -> None:
-    path = write_program(tmp_path, tail="sys.exit('libopenvino.so.9: cannot open shared object file')")
+@pytest.mark.parametrize("beginning", ["", "error: "])  # the loader's, the program's own
+def test_a_library_that_is_missing_is_told_in_the_loaders_words(beginning: str, tmp_path: Path) -> None:
+    path = write_program(tmp_path, tail=f"sys.exit('{beginning}libopenvino.so.9: cannot open shared object file')")
 
     said = refused(path)
 
