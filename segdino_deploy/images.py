@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import colorsys
 import io
-import struct
-import zlib
-from collections.abc import Sequence
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from posixpath import splitext
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from segdino_deploy.atomic import write_atomically
-from segdino_deploy.errors import InputError, one_line
+from segdino_deploy.errors import InputError, SegdinoDeployError, one_line
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 # Folders that hold masks, not images, in the data sets people use; in small letters.
@@ -26,6 +29,8 @@ MASK_FOLDER_ENDS = ("-mask", "_groundtruth")
 RESIZE_FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 # Modes whose conversion to 8-bit RGB is what training's own conversion does.
 EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB", "La", "RGBa"})
+ORIENTATION = 0x0112  # EXIF's tag
+ON_THEIR_SIDE = range(5, 9)  # of its values: the rows are stored as columns
 
 UInt8 = NDArray[np.uint8]
 
@@ -33,25 +38,73 @@ UInt8 = NDArray[np.uint8]
 def list_images(path: Path) -> list[Path]:
     """The image files below a folder, sorted, sub-folders included; or the file itself.
 
-    Raises InputError: no such path, or a folder without images.
+    Raises InputError: no such path, or what `image_names` raises.
     """
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise InputError(f"{path}: no such file or folder")
-    found = sorted(
-        entry
-        for entry in path.rglob("*")
-        if entry.is_file() and entry.suffix.lower() in IMAGE_SUFFIXES and not entry.name.startswith(".")
-    )
-    folders = {part for entry in found for part in entry.relative_to(path).parts[:-1]}
+    return [path / name for name in image_names(path)] if is_folder(path) else [path]
+
+
+def is_folder(path: Path) -> bool:
+    """Whether it is a folder, and not a file. InputError where it is neither, or nobody may know."""
+    with _permitted(path):
+        if path.is_file():
+            return False
+        if path.is_dir():
+            return True
+    raise InputError(f"{path}: no such file or folder")
+
+
+def image_names(folder: Path, leave_out: str = "") -> list[str]:
+    """The names of the image files below a folder, as `choose_images` takes and gives them, folder by folder.
+
+    Links to folders are not followed. Raises InputError as it does, and where a folder may not be read.
+    """
+    return choose_images(_files_below(folder), folder, leave_out)
+
+
+def choose_images(names: Iterable[str], place: object, leave_out: str = "") -> list[str]:
+    """Of the names of files below a folder, with `/`, those of images. `leave_out`: a sub-folder, of results perhaps.
+
+    Raises InputError for a folder that holds masks in a sub-folder, or no images.
+    """
+    found = [name for name in names if is_image(name) and not (leave_out and name.startswith(f"{leave_out}/"))]
+    folders = {part for name in found for part in name.split("/")[:-1]}
     of_masks = sorted(folder for folder in folders if _holds_masks(folder))
     if of_masks:
-        raise InputError(f"{path}: holds masks in {', '.join(of_masks)}: name the folder of the images alone")
+        raise InputError(f"{place}: holds masks in {', '.join(of_masks)}: name the folder of the images alone")
     if not found:
         kinds = ", ".join(sorted(IMAGE_SUFFIXES))
-        raise InputError(f"{path}: holds no images ({kinds})")
+        raise InputError(f"{place}: holds no images ({kinds})")
     return found
+
+
+def is_image(name: str) -> bool:
+    """By its suffix. Hidden files are none."""
+    file = name.rpartition("/")[2]
+    return splitext(file)[1].lower() in IMAGE_SUFFIXES and not file.startswith(".")
+
+
+def _files_below(folder: Path | str, prefix: str = "") -> Iterator[str]:
+    with _permitted(folder), os.scandir(folder) as found:
+        entries = sorted(found, key=lambda entry: entry.name)
+    for entry in entries:
+        with _permitted(entry.path):
+            is_folder = entry.is_dir(follow_symlinks=False)
+            is_file = Path(entry.path).is_file() if entry.is_symlink() else entry.is_file()
+        if is_folder:
+            yield from _files_below(entry.path, f"{prefix}{entry.name}/")
+        elif is_file:
+            yield f"{prefix}{entry.name}"
+
+
+@contextmanager
+def _permitted(path: Path | str) -> Iterator[None]:
+    """InputError for what may not be read or listed: it must not be passed over in silence."""
+    try:
+        yield
+    except PermissionError as error:
+        raise InputError(f"{Path(path)}: no permission to read it; allow that, or name what may be read") from error
+    except OSError as error:
+        raise InputError(f"{Path(path)}: cannot be read ({one_line(error)})") from error
 
 
 def _holds_masks(folder: str) -> bool:
@@ -64,12 +117,45 @@ def read_rgb(path: Path) -> UInt8:
     Grey, palette and CMYK images are converted, alpha is dropped, as training does. 16-bit, 32-bit and float images are
     refused: how to window them to 8 bits is the user's decision. Raises InputError.
     """
-    image = _open(path)
-    if image.mode not in EIGHT_BIT_MODES:
-        raise InputError(
-            f"{path}: {image.mode} pixels (more than 8 bits); convert to 8-bit as for training, then retry"
-        )
-    return np.asarray(image.convert("RGB"))
+    return decode_rgb(path, str(path))
+
+
+def decode_rgb(
+    file: Path | IO[bytes], name: str, *, formats: tuple[str, ...] | None = None, max_pixels: float | None = None
+) -> UInt8:
+    """As `read_rgb`, of a file that may be open. `formats`: Pillow's names of those that are read; None: all it has.
+
+    Raises InputError whose line begins with `name`; its cause is a DecompressionBombError where the header tells of
+    more than `max_pixels`, or of more than Pillow decodes: then nothing was decoded.
+    """
+    pillows_limit = 2 * (Image.MAX_IMAGE_PIXELS or math.inf)  # which it compares with the image alone
+    limit = pillows_limit if max_pixels is None else max_pixels
+    with _opened(file, name, formats) as image:
+        width, height = _decoded_size(image)
+        if width * height > limit:
+            raise Image.DecompressionBombError(f"{width} x {height} pixels are to be decoded, {limit} at most")
+        if image.mode not in EIGHT_BIT_MODES:
+            raise InputError(
+                f"{name}: {image.mode} pixels (more than 8 bits); convert to 8-bit as for training, then retry"
+            )
+        _load_upright(image)
+        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _decoded_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height of the image, or of a TIFF's tile where that is larger: it is decoded whole."""
+    tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
+    tile = (tags.get(TiffImagePlugin.TILEWIDTH, 0), tags.get(TiffImagePlugin.TILELENGTH, 0))
+    return max(image.size, tile, key=math.prod)
+
+
+def _load_upright(image: Image.Image) -> None:
+    """Decodes and turns it in place, without a copy."""
+    image.load()
+    image.getexif()  # which the image keeps
+    for written_anew in ("exif", "Raw profile type exif"):  # and Pillow fails where a tag has a type of its own
+        image.info.pop(written_anew, None)
+    ImageOps.exif_transpose(image, in_place=True)
 
 
 def read_mask(path: Path) -> UInt8:
@@ -84,24 +170,43 @@ def read_mask(path: Path) -> UInt8:
     return np.asarray(image.convert("L"))
 
 
+def read_size(path: Path) -> tuple[int, int]:
+    """Height and width, upright, of an image that is not decoded for it. Raises InputError."""
+    with _opened(path, str(path)) as image:
+        width, height = image.size
+        if isinstance(image, TiffImagePlugin.TiffImageFile):  # whose size some versions of Pillow give upright
+            width, height = image.tag_v2[TiffImagePlugin.IMAGEWIDTH], image.tag_v2[TiffImagePlugin.IMAGELENGTH]
+        return (width, height) if image.getexif().get(ORIENTATION) in ON_THEIR_SIDE else (height, width)
+
+
 def _open(path: Path) -> Image.Image:
+    with _opened(path, str(path)) as image:
+        _load_upright(image)
+        return image.copy()
+
+
+@contextmanager
+def _opened(file: Path | IO[bytes], name: str, formats: tuple[str, ...] | None = None) -> Iterator[Image.Image]:
+    """By Pillow, not decoded. What it raises, and what decoding raises, becomes InputError."""
     try:
-        with Image.open(path) as image:
+        with Image.open(file, formats=formats) as image:
             # Pillow opens 16-bit colour in 8-bit modes and keeps the high byte: only the raw mode tells.
             if any(";16" in str(tile[3]) for tile in image.tile):
-                raise InputError(f"{path}: 16-bit pixels; convert to 8-bit as for training, then retry")
-            image.load()
-            return ImageOps.exif_transpose(image)
+                raise InputError(f"{name}: 16-bit pixels; convert to 8-bit as for training, then retry")
+            yield image
+    except (SegdinoDeployError, MemoryError):
+        raise
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
+        raise InputError(f"{name}: no such file") from error
     except PermissionError as error:
-        raise InputError(f"{path}: no permission to read it") from error
+        raise InputError(f"{name}: no permission to read it") from error
     except UnidentifiedImageError as error:
-        raise InputError(f"{path}: not an image that can be read") from error
+        kinds = f" ({', '.join(formats)})" if formats else ""
+        raise InputError(f"{name}: not an image that can be read{kinds}") from error
     except Image.DecompressionBombError as error:
-        raise InputError(f"{path}: too many pixels for one image; cut it into tiles") from error
-    except (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error) as error:
-        raise InputError(f"{path}: damaged image ({one_line(error)})") from error
+        raise InputError(f"{name}: too many pixels for one image; add --mode tile") from error
+    except Exception as error:  # Pillow's decoders raise whatever they stumble over
+        raise InputError(f"{name}: damaged image ({one_line(error)})") from error
 
 
 def resize_rgb(image: UInt8, size_hw: tuple[int, int], resize_filter: str) -> UInt8:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 from PIL import Image
 
 from segdino_deploy.errors import InputError
-from segdino_deploy.images import list_images, overlay, read_mask, read_rgb, resize_mask, resize_rgb
+from segdino_deploy.images import list_images, overlay, read_mask, read_rgb, read_size, resize_mask, resize_rgb
+from tests.permissions import unprivileged
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -132,3 +134,62 @@ def test_masks_below_a_folder_are_never_taken_for_images(image: str, mask: str, 
 
     with pytest.raises(InputError, match=r"holds masks in .*: name the folder of the images alone"):
         list_images(tmp_path)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder that is named from inside, for whoever may not pass those above; locks in it are opened."""
+    monkeypatch.chdir(tmp_path)
+    tmp_path.chmod(0o755)
+    yield tmp_path
+    for path in tmp_path.iterdir():
+        path.chmod(0o755)
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o444])
+def test_a_folder_that_may_not_be_listed_is_named_and_not_passed_over(mode: int, here: Path) -> None:
+    for name in ("a", "b"):
+        (here / name).mkdir()
+        Image.new("L", (4, 4)).save(here / name / "x.png")
+    (here / "b" / "link.png").symlink_to("x.png")  # whose kind is only known where it may be followed
+    (here / "b").chmod(mode)
+
+    with unprivileged(), pytest.raises(InputError, match=r"^b(/link\.png)?: no permission to read it; allow that"):
+        list_images(Path())
+
+
+def test_a_file_in_a_folder_that_may_not_be_entered_is_named(here: Path) -> None:
+    (here / "b").mkdir(mode=0o000)
+
+    with unprivileged(), pytest.raises(InputError, match=r"^b/x\.png: no permission to read it"):
+        list_images(Path("b/x.png"))
+
+
+def test_images_come_in_the_order_of_their_folders(tmp_path: Path) -> None:
+    names = ["b/x.png", "b.png", "b-1/x.png", "b/a/y.PNG", "a/z.jpg", ".hidden/x.tif", "B/x.bmp"]
+    for name in (*names, "b/notes.txt", "b/.x.png", "b/folder.png/c.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "b" / "linked.png").symlink_to("x.png")
+    (tmp_path / "b" / "broken.png").symlink_to("nowhere.png")
+    (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)
+
+    assert list_images(tmp_path) == sorted(tmp_path / name for name in (*names, "b/linked.png"))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp", "bmp"])
+def test_the_size_of_an_image_is_known_before_it_is_decoded(orientation: int, suffix: str, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"x.{suffix}"
+    Image.new("RGB", (20, 30)).save(path, exif=exif)
+
+    assert read_size(path) == read_rgb(path).shape[:2]
+
+
+def test_of_an_image_that_cannot_be_read_there_is_no_size(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(b"hello")
+
+    with pytest.raises(InputError, match=r"x\.png: not an image that can be read"):
+        read_size(tmp_path / "x.png")
