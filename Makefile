@@ -1,6 +1,6 @@
 # make demo    the whole path on the packaged example, into ./demo.segdino
 # make test    style, types and tests
-# make results regenerates benchmarks/RESULTS.md, GRAPH.md and GPU.md from benchmarks/results
+# make results regenerates benchmarks/RESULTS.md, GRAPH.md, GPU.md and SCALE.md from benchmarks/results
 # Each makes .venv and installs what it needs first. Nothing but Python 3.10+ and make is needed.
 PYTHON ?= python3
 VENV := .venv
@@ -24,6 +24,7 @@ results: $(VENV)/installed-all
 	$(BIN)/python -m segdino_deploy.benchmarks.report.tables benchmarks/results > benchmarks/RESULTS.md
 	$(BIN)/python -m segdino_deploy.benchmarks.graph.report benchmarks/results/graph > benchmarks/GRAPH.md
 	$(BIN)/python -m segdino_deploy.benchmarks.gpu.report benchmarks/results/gpu > benchmarks/GPU.md
+	$(BIN)/python -m segdino_deploy.benchmarks.scale.report benchmarks/results/scale > benchmarks/SCALE.md
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

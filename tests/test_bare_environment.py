@@ -20,7 +20,9 @@ import sys
 from importlib.abc import MetaPathFinder
 
 HIDDEN = {"torch", "onnxscript", "onnxsim", "safetensors", "openvino", "tensorrt", "tensorrt_rtx", "transformers",
-          "scipy", "cuda", "pycuda", "nncf", "jinja2", "matplotlib", "playwright", "sklearn"}
+          "scipy", "cuda", "pycuda", "nncf", "jinja2", "matplotlib", "playwright", "sklearn",
+          "pyvips", "tifffile", "pyarrow", "ray", "fsspec", "tritonclient", "grpc", "gevent", "geventhttpclient",
+          "fastapi", "starlette", "uvicorn", "prometheus_client"}
 
 class Hide(MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
@@ -73,7 +75,21 @@ for name in sys.argv[1:]:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "inspect", "export", "build-engine", "bench", "predict", "verify", "doctor", "demo"]
+    "command",
+    [
+        "",
+        "inspect",
+        "export",
+        "build-engine",
+        "bench",
+        "predict",
+        "verify",
+        "doctor",
+        "demo",
+        "triton",
+        "serve",
+        "cpp-path",
+    ],
 )
 def test_help_works_and_loads_nothing_heavy(command: str) -> None:
     code = """

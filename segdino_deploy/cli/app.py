@@ -9,7 +9,20 @@ from typing import Annotated
 
 import typer
 
-from segdino_deploy.cli import bench, build_engine, cpp_path, demo, doctor, export, inspect, predict, refit, verify
+from segdino_deploy.cli import (
+    bench,
+    build_engine,
+    cpp_path,
+    demo,
+    doctor,
+    export,
+    inspect,
+    predict,
+    refit,
+    serve,
+    triton,
+    verify,
+)
 from segdino_deploy.cli.console import print_error, print_line
 from segdino_deploy.errors import CheckFailed, SegdinoDeployError, one_line
 
@@ -32,6 +45,8 @@ app.command("predict")(predict.command)
 app.command("verify")(verify.command)
 app.command("doctor")(doctor.command)
 app.command("demo")(demo.command)
+app.command("triton")(triton.command)
+app.command("serve")(serve.command)
 app.command("cpp-path")(cpp_path.command)
 
 
@@ -62,6 +77,7 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     for chatty in ("PIL", "matplotlib"):  # their own debugging, a line for every chunk of a file
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger("pyvips").setLevel(logging.ERROR)  # its warnings of damaged files come as our errors
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     sys.exit(run(arguments, debug))
 
