@@ -23,6 +23,13 @@ KNOWN_BAD_TENSORRT = {
     "10.15": "miscompile DINOv3: ViT-L wrong",
     "11.1": "lose recall in strongly typed fp32, seen with another model",
 }
+OPTIONAL = (  # component, module, distribution, extra, use
+    ("pyvips", "pyvips", "pyvips", "large", "predict --mode tile, of large TIFF, PNG and JPEG"),
+    ("pyarrow", "pyarrow", "pyarrow", "table", "predict --table FILE.parquet"),
+    ("ray", "ray", "ray", "ray", "predict --ray"),
+    ("tritonclient", "tritonclient", "tritonclient", "triton", "triton, predict --triton"),
+    ("fastapi", "fastapi", "fastapi", "serve", "serve"),
+)
 TENSORRT_DISTRIBUTIONS = ("tensorrt", "tensorrt-cu12", "tensorrt-cu13")  # an extra package may hold the module
 
 
@@ -51,6 +58,7 @@ def diagnose() -> list[Finding]:
     findings.append(_tensorrt_rtx())
     findings.append(_tensorrt())
     findings.append(_gpu())
+    findings += [_library(*optional) for optional in OPTIONAL]
     return findings
 
 

@@ -82,3 +82,15 @@ def test_every_finding_that_is_not_ok_says_what_to_do() -> None:
 
     assert {"onnxruntime", "openvino", "tensorrt", "tensorrt-rtx", "NVIDIA GPU"} <= {f.component for f in findings}
     assert all(finding.cure for finding in findings if not finding.ok)
+
+
+def test_what_predict_and_the_servers_need_is_told_with_its_extra(
+    findings: Callable[..., dict[str, Finding]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = doctor.has_module
+    monkeypatch.setattr(doctor, "has_module", lambda name: name != "ray" and real(name))
+
+    found = findings()
+
+    assert (found["ray"].ok, found["ray"].cure) == (False, "pip install 'segdino-deploy[ray]'")
+    assert found["fastapi"].state.endswith("serve")
