@@ -1,5 +1,5 @@
-/// Bundles, their files and the canary, for tests/cpp/test_manifest.py, test_bundle_checks.py, test_npz.py and
-/// test_canary.py. What a probe gives back, beside its status, is the JSON text of probe_text().
+/// Bundles, their files and the canary, for tests/cpp/bundle_probes.py. What a probe gives back, beside its status, is
+/// the JSON text of probe_text().
 #include <cstring>
 #include <nlohmann/json.hpp>
 

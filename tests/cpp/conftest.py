@@ -1,19 +1,23 @@
-"""The C++ library, built once for all tests."""
+"""The C++ library, built once for all tests, and the bundles and manifests that they give it."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from segdino_deploy import build_engine, export_model
+from segdino_deploy import Bundle, build_engine, export_model
 from segdino_deploy.engines.build import BuildOptions
 from segdino_deploy.export.options import ExportOptions
 from tests.conftest import EXAMPLE
 from tests.cpp.building import NativeBuild, build
-from tests.cpp.capi import NativeLibrary
+from tests.cpp.bundle_cases import OPTIONS, Copy, record, with_engines
+from tests.cpp.bundle_probes import BundleProbes
+from tests.cpp.capi import NativeLibrary, NativeSegmenter
+from tests.cpp.manifest_cases import Content, smallest_manifest
 
 SANITIZERS = {
     "ASAN_OPTIONS": "detect_stack_use_after_return=1",
@@ -45,6 +49,41 @@ def demo_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     bundle = export_model(EXAMPLE / "small_v1_convt.pth", path, ExportOptions(class_names=("white_matter",)))
     build_engine(bundle, BuildOptions("fp32", "openvino", lowering=("none",)))
     return path
+
+
+@pytest.fixture
+def demo_copy(demo_bundle: Path, tmp_path: Path) -> Path:
+    """A private copy of `demo_bundle`, free to be damaged."""
+    shutil.copytree(demo_bundle, tmp_path / "demo.segdino")
+    return tmp_path / "demo.segdino"
+
+
+@pytest.fixture
+def segmenter(demo_bundle: Path, library: NativeLibrary) -> Iterator[NativeSegmenter]:
+    with library.open(demo_bundle) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def probes(native_build: NativeBuild) -> BundleProbes:
+    """Of bundles. The files about images have their own."""
+    return BundleProbes(native_build.probes)
+
+
+@pytest.fixture
+def content() -> Content:
+    """A manifest of one head and three engines, free to be changed."""
+    return smallest_manifest()
+
+
+@pytest.fixture
+def crowded(bundle_copy: Copy) -> Bundle:
+    """With an int8 engine of two files and a recipe, and one of TensorRT with options."""
+    openvino = record("engines/openvino-int8.xml", "openvino", "int8").model_copy(
+        update={"companions": ["engines/openvino-int8.bin"]}
+    )
+    tensorrt = record("engines/tensorrt-fp16.plan", "tensorrt", "fp16", OPTIONS["many"])
+    return with_engines(bundle_copy(), {"tensorrt-fp16": tensorrt, "openvino-int8": openvino})
 
 
 @pytest.fixture(scope="session")

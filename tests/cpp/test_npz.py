@@ -12,16 +12,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.cpp.building import NativeBuild
 from tests.cpp.bundle_probes import BundleProbes, Refused
 
 Array = NDArray[np.generic]
 UNREADABLE = "test.npz: not an .npz file of NumPy that can be read: "
-
-
-@pytest.fixture(scope="module")
-def probes(native_build: NativeBuild) -> BundleProbes:
-    return BundleProbes(native_build.probes)
 
 
 def saved(save: Callable[..., None] = np.savez_compressed, **arrays: Array) -> bytes:

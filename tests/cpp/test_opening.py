@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from segdino_deploy.native import openvino_directory
 from tests.conftest import EXAMPLE
 from tests.cpp.building import NativeBuild
-from tests.cpp.capi import EngineError, InputError, NativeLibrary, OptionsStruct
+from tests.cpp.capi import EngineError, InputError, NativeLibrary
+from tests.cpp.capi_structs import OptionsStruct
 
 UInt8 = NDArray[np.uint8]
 IMAGE = sorted((EXAMPLE / "test" / "image").iterdir())[0]
@@ -29,13 +30,6 @@ def library(native_build: NativeBuild) -> NativeLibrary:
     return NativeLibrary(native_build.library)
 
 
-@pytest.fixture
-def bundle(demo_bundle: Path, tmp_path: Path) -> Path:
-    """Free to be damaged."""
-    shutil.copytree(demo_bundle, tmp_path / "demo.segdino")
-    return tmp_path / "demo.segdino"
-
-
 def record_anew(bundle: Path, name: str) -> None:
     """As if the file had been written so."""
     manifest = json.loads((bundle / "manifest.json").read_text())
@@ -44,14 +38,14 @@ def record_anew(bundle: Path, name: str) -> None:
     (bundle / "manifest.json").write_text(json.dumps(manifest))
 
 
-def test_what_was_compared_is_told_apart_from_the_message(bundle: Path, library: NativeLibrary) -> None:
-    recorded = json.loads((bundle / "manifest.json").read_text())["files"]["model.onnx"]["sha256"]
-    damage = bytearray((bundle / "model.onnx").read_bytes())
+def test_what_was_compared_is_told_apart_from_the_message(demo_copy: Path, library: NativeLibrary) -> None:
+    recorded = json.loads((demo_copy / "manifest.json").read_text())["files"]["model.onnx"]["sha256"]
+    damage = bytearray((demo_copy / "model.onnx").read_bytes())
     damage[-1] ^= 1
-    (bundle / "model.onnx").write_bytes(damage)
+    (demo_copy / "model.onnx").write_bytes(damage)
 
     with pytest.raises(InputError) as error:
-        library.open(bundle)
+        library.open(demo_copy)
 
     assert (error.value.expected, error.value.got) == (recorded, hashlib.sha256(damage).hexdigest())
 
@@ -138,13 +132,13 @@ def test_openvino_without_its_plugin_for_the_cpu_is_a_missing_component(
 
 
 def test_one_engines_files_and_its_canary_are_a_bundle_for_a_device(
-    bundle: Path, library: NativeLibrary, tmp_path: Path
+    demo_copy: Path, library: NativeLibrary, tmp_path: Path
 ) -> None:
-    engine = json.loads((bundle / "manifest.json").read_text())["engines"]["openvino-fp32"]
+    engine = json.loads((demo_copy / "manifest.json").read_text())["engines"]["openvino-fp32"]
     lean = tmp_path / "lean.segdino"
     for name in ("manifest.json", "canary.npz", engine["file"], *engine["companions"]):
         (lean / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(bundle / name, lean / name)
+        shutil.copy(demo_copy / name, lean / name)
 
     library.open(lean, check_only_engine_files=1, check_canary=1).close()
     with pytest.raises(InputError, match=r"model\.onnx is missing"):
@@ -153,13 +147,13 @@ def test_one_engines_files_and_its_canary_are_a_bundle_for_a_device(
     library.open(lean, check_only_engine_files=1).close()
 
 
-def test_what_openvino_says_of_a_model_is_told_not_where_it_says_it(bundle: Path, library: NativeLibrary) -> None:
-    engine = json.loads((bundle / "manifest.json").read_text())["engines"]["openvino-fp32"]
-    text = (bundle / engine["file"]).read_text().replace('type="MatMul"', 'type="NoSuchOperator"').encode()
-    (bundle / engine["file"]).write_bytes(text)
-    record_anew(bundle, engine["file"])
+def test_what_openvino_says_of_a_model_is_told_not_where_it_says_it(demo_copy: Path, library: NativeLibrary) -> None:
+    engine = json.loads((demo_copy / "manifest.json").read_text())["engines"]["openvino-fp32"]
+    text = (demo_copy / engine["file"]).read_text().replace('type="MatMul"', 'type="NoSuchOperator"').encode()
+    (demo_copy / engine["file"]).write_bytes(text)
+    record_anew(demo_copy, engine["file"])
 
     with pytest.raises(EngineError) as error:
-        library.open(bundle)
+        library.open(demo_copy)
 
     assert "NoSuchOperator" in str(error.value)
