@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from segdino_deploy.errors import InputError, SegdinoDeployError
+from segdino_deploy.errors import InputError, SegdinoDeployError, one_line
 
 # Errors of a disk, a quota or a limit on files that is full.
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -65,6 +65,8 @@ def disk_errors(path: Path) -> Iterator[None]:
             raise InputError(f"no permission to write {path}: choose another place") from error
         if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
             raise InputError(f"cannot write {path}: a file stands where a folder is needed") from error
+        if error.errno == errno.ENOENT:  # as of folders below /proc, that nobody can make
+            raise InputError(f"cannot write {path} ({one_line(error)}): choose another place") from error
         raise
 
 

@@ -18,6 +18,7 @@ from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from segdino_deploy.atomic import write_atomically
 from segdino_deploy.errors import InputError, SegdinoDeployError, one_line
+from segdino_deploy.progress import OnStep, ignore
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 # Folders that hold masks, not images, in the data sets people use; in small letters.
@@ -53,34 +54,55 @@ def is_folder(path: Path) -> bool:
     raise InputError(f"{path}: no such file or folder")
 
 
-def image_names(folder: Path, leave_out: str = "") -> list[str]:
+def image_names(folder: Path, leave_out: str = "", on_note: OnStep = ignore) -> list[str]:
     """The names of the image files below a folder, as `choose_images` takes and gives them, folder by folder.
 
     Links to folders are not followed. Raises InputError as it does, and where a folder may not be read.
     """
-    return choose_images(_files_below(folder), folder, leave_out)
+    return choose_images(_files_below(folder), folder, leave_out, on_note)
 
 
-def choose_images(names: Iterable[str], place: object, leave_out: str = "") -> list[str]:
+def choose_images(names: Iterable[str], place: object, leave_out: str = "", on_note: OnStep = ignore) -> list[str]:
     """Of the names of files below a folder, with `/`, those of images. `leave_out`: a sub-folder, of results perhaps.
+    `on_note`: is told of videos beside them.
 
     Raises InputError for a folder that holds masks in a sub-folder, or no images.
     """
-    found = [name for name in names if is_image(name) and not (leave_out and name.startswith(f"{leave_out}/"))]
+    found, videos = [], 0
+    for name in names:
+        if leave_out and name.startswith(f"{leave_out}/"):
+            continue
+        if is_image(name):
+            found.append(name)
+        else:
+            videos += _is_video(name)
     folders = {part for name in found for part in name.split("/")[:-1]}
     of_masks = sorted(folder for folder in folders if _holds_masks(folder))
     if of_masks:
         raise InputError(f"{place}: holds masks in {', '.join(of_masks)}: name the folder of the images alone")
     if not found:
         kinds = ", ".join(sorted(IMAGE_SUFFIXES))
-        raise InputError(f"{place}: holds no images ({kinds})")
+        beside = f", but {videos} video(s); predict takes videos one by one" if videos else ""
+        raise InputError(f"{place}: holds no images ({kinds}){beside}")
+    if videos:
+        on_note(f"{place}: {videos} video(s) left out; name them one by one, in a run of their own")
     return found
 
 
 def is_image(name: str) -> bool:
     """By its suffix. Hidden files are none."""
+    return _has_suffix(name, IMAGE_SUFFIXES)
+
+
+def _is_video(name: str) -> bool:
+    from segdino_deploy.video.source import VIDEO_SUFFIXES  # which needs this module
+
+    return _has_suffix(name, VIDEO_SUFFIXES)
+
+
+def _has_suffix(name: str, suffixes: frozenset[str]) -> bool:
     file = name.rpartition("/")[2]
-    return splitext(file)[1].lower() in IMAGE_SUFFIXES and not file.startswith(".")
+    return splitext(file)[1].lower() in suffixes and not file.startswith(".")
 
 
 def _files_below(folder: Path | str, prefix: str = "") -> Iterator[str]:

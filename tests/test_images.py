@@ -10,7 +10,16 @@ import pytest
 from PIL import Image
 
 from segdino_deploy.errors import InputError
-from segdino_deploy.images import list_images, overlay, read_mask, read_rgb, read_size, resize_mask, resize_rgb
+from segdino_deploy.images import (
+    image_names,
+    list_images,
+    overlay,
+    read_mask,
+    read_rgb,
+    read_size,
+    resize_mask,
+    resize_rgb,
+)
 from tests.permissions import unprivileged
 
 
@@ -193,3 +202,17 @@ def test_of_an_image_that_cannot_be_read_there_is_no_size(tmp_path: Path) -> Non
 
     with pytest.raises(InputError, match=r"x\.png: not an image that can be read"):
         read_size(tmp_path / "x.png")
+
+
+def test_videos_in_a_folder_are_told_of_when_they_are_left_out(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b/c.MOV", "b/.hidden.mp4", "out/a.overlay.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    notes: list[str] = []
+
+    with pytest.raises(InputError, match=r"holds no images \(.*\), but 3 video\(s\); predict takes videos one by one"):
+        image_names(tmp_path)
+    (tmp_path / "a.png").write_bytes(b"x")
+
+    assert image_names(tmp_path, "out", notes.append) == ["a.png"]
+    assert notes == [f"{tmp_path}: 2 video(s) left out; name them one by one, in a run of their own"]

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from segdino_deploy.cli.console import Progress, print_json, print_line
-from segdino_deploy.errors import InputError
+from segdino_deploy.errors import InputError, SegdinoDeployError
 
 if TYPE_CHECKING:
     from segdino_deploy.folders.recording import Summary
     from segdino_deploy.manifest import HeadCard
+    from segdino_deploy.progress import OnCount
 
 WorkersOption = Annotated[
     int | None, typer.Option(metavar="N", help="Threads that decode and write images. Default: one per processor.")
@@ -44,13 +45,25 @@ def local_paths(inputs: list[str], output: str, table: str | None) -> tuple[list
 
 
 @contextmanager
-def saying_how_to_go_on(progress: Progress, places: Sequence[str]) -> Iterator[None]:
-    """On Ctrl-C. `places`: of the images and the results."""
+def saying_how_to_go_on(progress: Progress, places: Sequence[str]) -> Iterator[OnCount]:
+    """On Ctrl-C, and where a run fails in its middle. `places`: of the images and the results.
+
+    Yields what shows the count of its images.
+    """
     from segdino_deploy.cluster.stores import local_path
 
+    has_begun = False
+
+    def count(done: int, total: int) -> None:
+        nonlocal has_begun
+        has_begun = True
+        progress.count("images", done, total)
+
     try:
-        yield
-    except KeyboardInterrupt:
+        yield count
+    except (KeyboardInterrupt, SegdinoDeployError) as error:
+        if not has_begun and isinstance(error, SegdinoDeployError):
+            raise
         if any(local_path(place) is None for place in places):
             progress.note("what is done stays; the same line begins anew, for --resume needs folders")
         else:
@@ -73,12 +86,14 @@ class Failures:
             self._progress.note("failed: more images, which only the count at the end and --table tell of")
 
 
-def print_summary(summary: Summary, engine: str, output: object, table: object | None) -> None:
-    """One line for people."""
+def print_summary(summary: Summary, engine: str, output: object, table: object | None, of_tiles: bool = False) -> None:
+    """One line for people. `of_tiles`: of a run that tiles what is large, and so tells what it segmented whole."""
     earlier = f", {summary.resumed} of them by an earlier run" if summary.resumed else ""
-    rate = f", {summary.images_per_second:.1f} images/s" if summary.seconds else ""
+    rate = f", {summary.images_per_second:.1f} images/s" if summary.images_per_second else ""
+    whole = summary.done_now - summary.tiled if of_tiles else 0
+    form = f" ({whole} of {summary.done_now} whole)" if whole else ""
     rows = f"; table: {table}" if table is not None else ""
-    print_line(f"{summary.done} image(s) segmented by {engine}{earlier}{rate}: results in {output}{rows}")
+    print_line(f"{summary.done} image(s) segmented by {engine}{earlier}{form}{rate}: results in {output}{rows}")
 
 
 def print_summary_json(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,6 +45,7 @@ from segdino_deploy.cli.triton import (
     TritonOption,
     TritonTimeoutOption,
     TritonTokenOption,
+    check_triton_options,
     open_triton_runner,
 )
 from segdino_deploy.cli.video_options import (
@@ -67,6 +67,7 @@ if TYPE_CHECKING:
 
 
 def command(
+    context: typer.Context,
     bundle: Annotated[Path, typer.Argument(help="The bundle, or one engine file inside it.")],
     inputs: Annotated[
         list[str], typer.Argument(metavar="INPUT...", help="Images, folders of images, videos, camera:0, rtsp://...")
@@ -113,8 +114,7 @@ def command(
     from segdino_deploy.folders.recording import Reports
     from segdino_deploy.predict import describe_failures, plan_jobs
 
-    if triton is not None and (precision or backend or ray):
-        raise InputError("--triton: the server has the engine; leave out --precision, --backend and --ray")
+    check_triton_options(context, triton, precision=precision, backend=backend, ray=ray)
 
     def open_runner() -> Runner:
         if triton is None:
@@ -139,8 +139,8 @@ def command(
     if tiles is not None and ray is not None:
         raise InputError("--mode tile: runs on this machine; leave out --ray")
     cluster = ray_options(ray, ray_actors, ray_cpus, ray_gpus)
-    with Progress() as progress, saying_how_to_go_on(progress, [*inputs, output]):
-        reports = Reports(partial(progress.count, "images"), Failures(progress), progress.note)
+    with Progress() as progress, saying_how_to_go_on(progress, [*inputs, output]) as count:
+        reports = Reports(count, Failures(progress), progress.note)
         if cluster is not None:
             chosen, plan, summary = run_on_ray(
                 bundle, inputs, output, precision, backend, options, cluster, table, resume, reports
@@ -152,7 +152,7 @@ def command(
             with open_runner() as runner:
                 heads = runner.card.heads
                 progress.step("listing the images")
-                jobs = plan_jobs(paths, folder, [head.name for head in heads])
+                jobs = plan_jobs(paths, folder, [head.name for head in heads], progress.note)
                 source_of, result_of = jobs.source, jobs.result
                 identity = engine_identity(bundle, runner.backend, runner.precision)
                 aside, noted = aside_for(tiles, runner.card, overlay, progress.count)
@@ -174,6 +174,6 @@ def command(
     if as_json:
         print_summary_json(summary, engine, heads, source_of, result_of)
     else:
-        print_summary(summary, engine, output, table)
+        print_summary(summary, engine, output, table, of_tiles=tiles is not None)
     if summary.failed:
         raise CheckFailed(describe_failures(summary.first_failure, summary.failed, summary.images))

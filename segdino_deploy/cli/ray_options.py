@@ -63,6 +63,6 @@ def run_on_ray(
 
     require_module("ray", "--ray", extra="ray")  # before the engine is opened and images are listed
     chosen = choose_engine(bundle, precision, backend)
-    plan = ClusterPlan(inputs, output, [head.name for head in chosen.bundle.manifest.model.heads])
+    plan = ClusterPlan(inputs, output, [head.name for head in chosen.bundle.manifest.model.heads], reports.on_note)
     summary = predict_on_ray(chosen, plan, options, cluster, table=table, resume=resume, reports=reports)
     return chosen, plan, summary

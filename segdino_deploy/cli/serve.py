@@ -23,7 +23,11 @@ def command(
     host: Annotated[str, typer.Option(metavar="H", help="Other than loopback it needs a token.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(metavar="N", help="0: any that is free.")] = 8000,
     token_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Its line is what clients must send. Default: $SEGDINO_TOKEN.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Its line, of 16 or more characters, is what clients must send. Default: $SEGDINO_TOKEN.",
+        ),
     ] = None,
     precision: Annotated[
         str | None, typer.Option(metavar="P", help="fp32, fp16, bf16 or int8. Default: fp16, bf16, fp32, int8.")

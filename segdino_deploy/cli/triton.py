@@ -10,6 +10,7 @@ import typer
 from segdino_deploy.cli.arguments import JsonOption, parse_integers
 from segdino_deploy.cli.console import Progress, print_json, print_line
 from segdino_deploy.errors import InputError
+from segdino_deploy.triton.options import TOKEN_VARIABLE
 
 if TYPE_CHECKING:
     from segdino_deploy.triton.repository import WrittenModel
@@ -33,7 +34,7 @@ TritonTokenOption = Annotated[
     str | None,
     typer.Option(
         metavar="TOKEN",
-        envvar="SEGDINO_DEPLOY_TRITON_TOKEN",
+        envvar=TOKEN_VARIABLE,
         show_envvar=True,
         help="Sent as a bearer token; better from the environment, where no process list shows it.",
     ),
@@ -106,6 +107,20 @@ def command(
         served = ", ".join(map(str, model.versions))
         print_line(f"{model.path}: version {model.version}: {model.served.engine}{change}; served: {served}")
     print_line(f"serve it: tritonserver --model-repository={output}")
+
+
+def check_triton_options(context: typer.Context, url: str | None, **of_engines: str | None) -> None:
+    """InputError for options of a server without one, and for `of_engines`, which a server decides, with one."""
+    if url is not None:
+        if named := [f"--{name}" for name, value in of_engines.items() if value is not None]:
+            raise InputError(f"--triton: the server has the engine; leave out {' and '.join(named)}")
+        return
+    names = [name for name in context.params if name.startswith("triton_")]
+    # those on the line: the environment may hold a token for other runs
+    given = [name for name in names if str(context.get_parameter_source(name)).endswith("COMMANDLINE")]
+    if given:
+        named = [f"--{name.replace('_', '-')}" for name in given]
+        raise InputError(f"{' and '.join(named)}: of a Triton server; add --triton URL")
 
 
 def open_triton_runner(

@@ -28,7 +28,12 @@ OverlayCodecOption = Annotated[
         metavar="CODEC", help="Of a video: mp4v (.mp4), vp9 (.webm), mjpeg (.avi), ffv1 (.mkv). Default: mp4v."
     ),
 ]
-MaxFramesOption = Annotated[int | None, typer.Option(metavar="N", help="Of a video: end after so many frames.")]
+MaxFramesOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", help="Of a video: end when N frames are segmented; those that --every skips do not count."
+    ),
+]
 EveryOption = Annotated[int | None, typer.Option(metavar="N", help="Of a video: segment one frame of N. Default: 1.")]
 FpsOption = Annotated[
     float | None, typer.Option(metavar="F", help="Frames per second, of a source that names none or a wrong number.")

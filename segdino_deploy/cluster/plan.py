@@ -10,6 +10,7 @@ from pathlib import Path
 from segdino_deploy.cluster.stores import Store, check_place, local_path
 from segdino_deploy.folders.collisions import refuse_collisions
 from segdino_deploy.folders.jobs import Jobs, names_of, plan_jobs, result_names
+from segdino_deploy.progress import OnStep, ignore
 
 MAX_IMAGES_PER_TASK = 64  # what is done again, at most, where a worker dies
 TASKS_PER_ACTOR = 4  # at least, so that no actor waits long for the last one
@@ -34,8 +35,8 @@ class Task:
 class ClusterPlan:
     """Jobs by name, the place of each image, and the place of the results."""
 
-    def __init__(self, inputs: Sequence[str], output: str, heads: Sequence[str]) -> None:
-        """Raises InputError as `plan_jobs` does, and for places that cannot be listed."""
+    def __init__(self, inputs: Sequence[str], output: str, heads: Sequence[str], on_note: OnStep = ignore) -> None:
+        """As `plan_jobs`. Raises InputError as it does, and for places that cannot be listed."""
         for place in (*inputs, output):
             check_place(place)
         local_inputs = [path.absolute() for place in inputs if (path := local_path(place)) is not None]
@@ -43,11 +44,11 @@ class ClusterPlan:
         self.is_local = len(local_inputs) == len(inputs) and local_output is not None
         if self.is_local and local_output is not None:
             self.output = str(local_output.absolute())
-            self.jobs = plan_jobs(local_inputs, Path(self.output), heads)
+            self.jobs = plan_jobs(local_inputs, Path(self.output), heads, on_note)
             self.source: Callable[[int], str] = self.jobs.source  # the place of an image
             return
         self.output = output.rstrip("/") if local_output is None else _url_of(local_output)
-        listed = [_list(place, self.output) for place in inputs]
+        listed = [_list(place, self.output, on_note) for place in inputs]
         self.jobs = Jobs(Path(), heads, [(Path(), names) for _, names in listed])
         folders = [(folder, len(names)) for folder, names in listed]
         self.source = lambda index: f"{_folder_of(folders, index)}/{self.jobs.name(index)}"
@@ -80,12 +81,12 @@ class ClusterPlan:
         return [name for head in self.jobs.heads for name in result_names(self.jobs.name(index), head)]
 
 
-def _list(place: str, output: str) -> tuple[str, list[str]]:
+def _list(place: str, output: str, on_note: OnStep) -> tuple[str, list[str]]:
     """The place of an input's folder, and the names of its images."""
     path, local_output = local_path(place), local_path(output)
     if path is None:
-        return Store(place).list_images(Store(output))
-    folder, names = names_of(path.absolute(), local_output)
+        return Store(place).list_images(Store(output), on_note)
+    folder, names = names_of(path.absolute(), local_output, on_note)
     return _url_of(folder), names
 
 

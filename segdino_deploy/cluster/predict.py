@@ -77,6 +77,7 @@ def predict_on_ray(
         with _removing_leftovers(plan, reports), ray_session(cluster) as ray:
             resources = ray.cluster_resources()
             actors = cluster.actors_in(resources.get("CPU", 0), resources.get("GPU", 0))
+            recorder.begin()
             reports.on_note(f"Ray at {cluster.address}: {actors} actor(s) with an engine each")
             for index, result in _results(ray, plan, actor_options, chosen, cluster, actors, journal.is_done):
                 recorder.add(index, result)

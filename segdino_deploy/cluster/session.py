@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +17,8 @@ from segdino_deploy.errors import InputError, one_line
 from segdino_deploy.requirements import require_module
 
 STDERR = 2  # the descriptor
+CONNECT_SECONDS = 5.0  # Ray itself would try for minutes, and talk of it
+HOST_AND_PORT = re.compile(r"(?:ray://)?(?P<host>\[[^\]]+\]|[^:/]+):(?P<port>\d+)")
 
 
 @contextmanager
@@ -51,11 +55,20 @@ def _start(ray: Any, options: RayOptions) -> None:
         ray.init("local", include_dashboard=False, **size, **quiet)
         return
     try:
-        ray.init(options.address, **quiet)
+        _connect_once(options.address)
+        with without_stderr():  # where something else listens, Ray says so every second, past Python
+            ray.init(options.address, **quiet)
     except Exception as error:  # ConnectionError, ValueError, RuntimeError: as the address is wrong
         raise InputError(
             f"--ray {options.address}: no cluster answers there ({one_line(error)}); name its address, or local"
         ) from error
+
+
+def _connect_once(address: str) -> None:
+    """Raises OSError or OverflowError where nothing listens at HOST:PORT; what has another form, Ray judges."""
+    found = HOST_AND_PORT.fullmatch(address)
+    if found is not None:
+        socket.create_connection((found["host"].strip("[]"), int(found["port"])), CONNECT_SECONDS).close()
 
 
 @contextmanager

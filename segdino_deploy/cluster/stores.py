@@ -13,6 +13,7 @@ from segdino_deploy.atomic import disk_errors, name_behind, temporary_name, writ
 from segdino_deploy.errors import InputError, MissingComponent, SegdinoDeployError, one_line
 from segdino_deploy.folders.jobs import Job, folder_within
 from segdino_deploy.images import choose_images
+from segdino_deploy.progress import OnStep, ignore
 from segdino_deploy.requirements import require_module
 
 LOCAL_PROTOCOLS = ("", "file", "local")
@@ -46,7 +47,7 @@ class Store:
         except Exception as error:  # each file system has exceptions of its own
             raise InputError(f"{place}: cannot be opened ({one_line(error)})") from error
 
-    def list_images(self, output: Store) -> tuple[str, list[str]]:
+    def list_images(self, output: Store, on_note: OnStep = ignore) -> tuple[str, list[str]]:
         """The place of the folder of images, or of the one that this is, and their names below it, sorted.
 
         Raises InputError as `folders.jobs.plan_jobs` does of a folder; `output`: where the results go.
@@ -62,7 +63,7 @@ class Store:
             raise InputError(f"{self.place}: no such file or folder, or one that holds no images")
         is_shared = self._system == output._system
         leave_out = folder_within(self.place, self.root, output.root, "/") if is_shared else ""
-        return self.place, choose_images((self._name(path) for path in found), self.place, leave_out)
+        return self.place, choose_images((self._name(path) for path in found), self.place, leave_out, on_note)
 
     def _files(self) -> list[str]:
         """Paths of all files, sorted. Raises whatever the file system does where a folder may not be listed."""

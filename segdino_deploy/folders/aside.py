@@ -70,6 +70,7 @@ def segment_aside(image: AsideImage, job: Job, output: Path, runner: Runner, ove
         width=width,
         height=height,
         heads=heads,
+        is_tiled=True,
         run_ms=run_ms,  # decoding and writing are a part of it
     )
 

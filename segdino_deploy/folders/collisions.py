@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ def refuse_collisions(
     results: Callable[[], Iterable[tuple[int, str]]],
     source_of: Callable[[int], str],
 ) -> None:
-    """`sources`: the places of all images. `results`: the index of an image, and the place where a result of it goes.
+    """`sources`: the places of all images, in order. `results`: the index of an image, and the place of a result of it.
     Both are asked twice where names may meet; only their hashes, eight bytes each, are kept.
 
     Raises InputError that names the first two that do.
@@ -34,6 +35,9 @@ def refuse_collisions(
         if place in inputs:
             raise InputError(f"{source_of(index)}: its result {place} would overwrite an input; choose another -o")
         if place in written:
+            first, second = (next(islice(sources(), one, None)) for one in (written[place], index))
+            if first == second:
+                raise InputError(f"{source_of(index)}: named twice, or by its folder, too; name it once")
             other = source_of(written[place])
             raise InputError(f"{source_of(index)} and {other} would both be written to {place}; run them apart")
         written[place] = index

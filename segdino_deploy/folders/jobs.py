@@ -14,6 +14,7 @@ from typing import overload
 from segdino_deploy.errors import InputError
 from segdino_deploy.folders.collisions import refuse_collisions
 from segdino_deploy.images import image_names, is_folder
+from segdino_deploy.progress import OnStep, ignore
 
 
 @dataclass(frozen=True)
@@ -99,14 +100,14 @@ def result_names(name: str, head: str) -> tuple[str, str]:
     return f"{stem}.png", f"{stem}.overlay.png"
 
 
-def plan_jobs(inputs: Sequence[Path], output: Path, heads: Sequence[str] = ("",)) -> Jobs:
+def plan_jobs(inputs: Sequence[Path], output: Path, heads: Sequence[str] = ("",), on_note: OnStep = ignore) -> Jobs:
     """`<stem>.png` and `<stem>.overlay.png` per image, or for named heads `<stem>.<head>.png` and
     `<stem>.<head>.overlay.png`; sub-folders of an input folder are kept below `output`, what lies in `output` is left
-    out.
+    out. `on_note`: is told of videos, which are left out, too.
 
     Raises InputError: as `images.list_images` does, a folder that lies in `output`, and as `check_results` does.
     """
-    jobs = Jobs(output, heads, [names_of(given, output) for given in inputs])
+    jobs = Jobs(output, heads, [names_of(given, output, on_note) for given in inputs])
     check_results(jobs)
     return jobs
 
@@ -140,7 +141,7 @@ def folder_within(place: object, given: str, output: str, separator: str = os.se
     return output.removeprefix(below) if output.startswith(below) else ""
 
 
-def names_of(given: Path, output: Path | None) -> tuple[Path, list[str]]:
+def names_of(given: Path, output: Path | None, on_note: OnStep = ignore) -> tuple[Path, list[str]]:
     """An input's folder and the names of its images. `output`: None where it is on no disk of this machine.
 
     Raises InputError as `plan_jobs` does.
@@ -148,7 +149,7 @@ def names_of(given: Path, output: Path | None) -> tuple[Path, list[str]]:
     if not is_folder(given):
         return given.parent, [given.name]
     within = "" if output is None else folder_within(given, str(given.resolve()), str(output.resolve()))
-    return given, image_names(given, within)
+    return given, image_names(given, within, on_note)
 
 
 class _Places:

@@ -24,6 +24,8 @@ JOURNAL = ".predict.jsonl"
 SCHEMA_VERSION = 1
 SYNC_SECONDS = 5.0  # between two times that lines are forced to disk
 NOT_YET, DONE, FAILED = range(3)
+# Options that only some runs note, and what the others have. Compared first, for further options follow from them.
+DEFAULTS = {"--mode": "resize"}
 
 
 class Head(Record):
@@ -40,6 +42,7 @@ class Journal:
     """One JSON line per image, in the order in which they were done; the last one of an image counts.
 
     A context manager. Holds a lock: one run per output folder. In memory it keeps nine bytes for each image.
+    What an earlier run left stays as it was until `begin`.
     """
 
     def __init__(self, head: Head, jobs: Jobs, resume: bool, folder: Path | None = None) -> None:
@@ -50,7 +53,8 @@ class Journal:
         """
         self.path = (folder or jobs.output) / JOURNAL
         self.resumed = 0  # images that an earlier run has done
-        self._jobs = jobs
+        self._head, self._jobs = head, jobs
+        self._has_begun = False
         self._states = bytearray(len(jobs))
         self._offsets = array("q", [-1]) * len(jobs)
         self._synced = time.monotonic()
@@ -59,20 +63,22 @@ class Journal:
             self._file = _open_locked(self.path)
         try:
             self.was_left = self._file.seek(0, os.SEEK_END) > 0  # by a run that did not come to its end
-            self._start(head, resume)
+            self._goes_on = resume and self._read()
+            self.could_go_on = self.was_left and not resume and self._has_some()  # but is not asked to
         except BaseException:
             self._file.close()
             raise
 
-    def _start(self, head: Head, resume: bool) -> None:
-        goes_on = resume and self._read(head)
+    def begin(self) -> None:
+        """Call it before the first result is written."""
         with disk_errors(self.path):
-            if goes_on:
+            if self._goes_on:
                 self._append(b"\n")  # behind a line that a kill may have cut
             else:
                 self._file.truncate(0)
-                self._append(_to_json(head))
+                self._append(_to_json(self._head))
             os.fsync(self._file.fileno())
+        self._has_begun = True
 
     def is_done(self, index: int) -> bool:
         return self._states[index] == DONE
@@ -111,6 +117,8 @@ class Journal:
     ) -> None:
         try:
             os.fsync(self._file.fileno())
+            if not self._has_begun and not self.was_left:
+                self.remove()
         finally:
             self._file.close()  # and frees the lock
 
@@ -126,14 +134,25 @@ class Journal:
             written += self._file.write(line[written:])
         return offset
 
-    def _read(self, head: Head) -> bool:
+    def _has_some(self) -> bool:
+        """Whether it was made with the same, and one of the images at least is done in it."""
+        names = {printable(self._jobs.name(index)) for index in range(len(self._jobs))}
+        with self.path.open("rb") as file:
+            try:
+                _require_same(_head(file.readline(), self.path), self._head, self.path)
+            except InputError:
+                return False
+            results = map(_result, file)
+            return any(result is not None and result.status == "ok" and result.image in names for result in results)
+
+    def _read(self) -> bool:
         """Takes over what is done; False where there is nothing to go on with."""
         indices = {printable(self._jobs.name(index)): index for index in range(len(self._jobs))}
         with self.path.open("rb") as file:
             first = file.readline()
             if not first.endswith(b"\n"):  # killed before the first line was whole
                 return False
-            _require_same(_head(first, self.path), head, self.path)
+            _require_same(_head(first, self.path), self._head, self.path)
             offset = file.tell()
             for line in file:
                 result = _result(line)
@@ -186,8 +205,10 @@ def _require_same(found: Head, wanted: Head, path: Path) -> None:
     ):
         if was != now:
             raise InputError(f"{path}: was written with another {what}: {was}, now {now}; {cure}")
-    for name in sorted(found.options.keys() | wanted.options.keys()):
-        was_set, is_set = found.options.get(name, "not set"), wanted.options.get(name, "not set")
+    names = found.options.keys() | wanted.options.keys()
+    for name in sorted(names, key=lambda name: (name not in DEFAULTS, name)):
+        unset = DEFAULTS.get(name, "not set")
+        was_set, is_set = found.options.get(name, unset), wanted.options.get(name, unset)
         if was_set != is_set:
             raise InputError(f"{path}: was written with another {name}: {was_set}, now {is_set}; {cure}")
 

@@ -52,6 +52,7 @@ def predict_folder(
     head = Head(tool_version=__version__, engine=engine, engine_sha256=identity, options=chosen)
     with Journal(head, jobs, resume) as journal:
         recorder = Recorder(journal, len(jobs), resume, reports)
+        recorder.begin()
         if journal.was_left:
             remove_leftovers(jobs, [table] if table is not None else [])
         segment_jobs(runner, jobs, options, recorder.add, journal.is_done, aside)

@@ -21,14 +21,20 @@ class Summary:
     done: int = 0
     failed: int = 0
     resumed: int = 0  # of those done, by an earlier run
+    tiled: int = 0  # of those done, by this run
     seconds: float = 0.0
     first_failure: str = ""
     listed: list[ImageResult] = field(default_factory=list)  # every image of runs below `MAX_LISTED` images
 
     @property
     def images_per_second(self) -> float:
-        """Of this run's own images."""
-        return (self.done + self.failed - self.resumed) / self.seconds if self.seconds else 0.0
+        """Of those that this run has done."""
+        return self.done_now / self.seconds if self.seconds else 0.0
+
+    @property
+    def done_now(self) -> int:
+        """By this run."""
+        return self.done - self.resumed
 
 
 @dataclass(frozen=True)
@@ -47,8 +53,13 @@ class Recorder:
         self._journal, self._resume, self._reports = journal, resume, reports
         self._start = perf_counter()
         self.summary = Summary(images, done=journal.resumed, resumed=journal.resumed)
-        if journal.was_left and not resume:
-            reports.on_note(f"{journal.path}: of a run that left images out; --resume would have gone on with it")
+
+    def begin(self) -> None:
+        """Call it when everything is ready, before the first result is written."""
+        self._journal.begin()
+        if self._journal.could_go_on:
+            path = self._journal.path
+            self._reports.on_note(f"{path}: of a run that left images out; --resume would have gone on with it")
 
     def add(self, index: int, result: ImageResult) -> None:
         """Call it when the image's files are in place."""
@@ -60,6 +71,7 @@ class Recorder:
             self._reports.on_failure(result.error)
         else:
             summary.done += 1
+            summary.tiled += result.is_tiled
         self._reports.on_image(summary.done + summary.failed, summary.images)
 
     def finish(self) -> Summary:

@@ -33,6 +33,7 @@ class ImageResult(Record):
     width: int | None = None
     height: int | None = None
     heads: list[HeadResult] = Field(default_factory=list)
+    is_tiled: bool = False  # cut into tiles; else segmented whole
     decode_ms: float | None = None
     resize_ms: float | None = None
     run_ms: float | None = None  # its share of the batch's

@@ -19,6 +19,7 @@ from segdino_deploy.serve.wire import HEADER_LENGTH, InferResponse, parse_reques
 from segdino_deploy.triton.runner import DATA_TYPES
 
 EXTENSIONS = ["binary_tensor_data", "model_configuration"]
+NO_STATISTICS = "statistics are not supported: /metrics has counts and times, for Prometheus"
 NOT_READY = 400  # as Triton's
 PLATFORMS = {"onnxruntime": "onnxruntime_onnx", "tensorrt": "tensorrt_plan"}  # as Triton's, which has none for others
 Find = Callable[..., Awaitable[OpenModel]]
@@ -70,6 +71,8 @@ def create_router(service: Service) -> APIRouter:
 
     async def by_name(name: str = known_names) -> OpenModel:
         if name not in service.models:
+            if name == "stats":  # as tritonclient asks for those of all models
+                raise HTTPException(404, NO_STATISTICS)
             raise HTTPException(404, f"no model {name[:64]!r}: there are {', '.join(service.models)}")
         return service.models[name]
 
@@ -135,6 +138,10 @@ def _add_model(router: APIRouter, service: Service, prefix: str, find: Find) -> 
     async def model_ready(model: OpenModel = Depends(find)) -> dict[str, str | bool]:
         _require_working(service, model.name)
         return {"name": model.name, "ready": True}
+
+    @router.get(f"{prefix}/stats", include_in_schema=False, dependencies=[Depends(find)])
+    async def statistics() -> None:
+        raise HTTPException(404, NO_STATISTICS)
 
     @router.post(
         f"{prefix}/infer",

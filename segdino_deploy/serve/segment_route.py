@@ -19,6 +19,9 @@ from segdino_deploy.serve.service import Service
 
 IMAGE = {"schema": {"type": "string", "format": "binary"}}
 
+PARAMETERS = ("model", "head")
+CURE = "send the file itself: curl --data-binary @FILE"
+
 
 def create_router(service: Service) -> APIRouter:
     router = APIRouter()
@@ -35,6 +38,7 @@ def create_router(service: Service) -> APIRouter:
 
         `model` and `head` may be left out where there is one.
         """
+        _check_request(request)
         served = _model(service, model)
         card = served.runner.card
         chosen = _head(served, head)
@@ -48,10 +52,21 @@ def create_router(service: Service) -> APIRouter:
 
         with batcher.admit():
             data = await read_body(request, service.max_request_bytes[served.name], options.body_seconds)
+            if not data:
+                raise InputError(f"the body is empty; {CURE}")
             png = await unless_gone(request, batcher.within(options.deadline_seconds, segmented(data)))
         return Response(png, media_type="image/png")
 
     return router
+
+
+def _check_request(request: Request) -> None:
+    """InputError for a form around the file, and for a parameter that would change nothing."""
+    unknown = next((name for name in request.query_params if name not in PARAMETERS), None)
+    if unknown is not None:
+        raise InputError(f"no parameter {unknown[:64]!r}: there are {' and '.join(PARAMETERS)}")
+    if request.headers.get("content-type", "").lower().startswith("multipart/"):
+        raise InputError(f"the body is a form; {CURE}")
 
 
 def _model(service: Service, name: str | None) -> OpenModel:

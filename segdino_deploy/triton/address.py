@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from segdino_deploy.errors import InputError
+from segdino_deploy.triton.options import TOKEN_VARIABLE
 
 # scheme -> protocol, TLS, the port where none is written
 SCHEMES = {
@@ -25,6 +26,10 @@ class Address:
     is_encrypted: bool
     target: str  # host:port, of HTTP with the path before /v2
 
+    @property
+    def has_path(self) -> bool:
+        return "/" in self.target
+
 
 def parse_address(url: str) -> Address:
     """`grpc://localhost:8001` to its parts. InputError for anything that is no address of a server."""
@@ -38,10 +43,12 @@ def parse_address(url: str) -> Address:
         raise InputError(f"--triton: {url!r} is no address, {example}")
     protocol, is_encrypted, default_port = SCHEMES[parts.scheme]
     if parts.username is not None:
-        raise InputError("--triton: names and passwords do not belong into an address; use --triton-token")
+        raise InputError(f"--triton: names and passwords do not belong into an address; use {TOKEN_VARIABLE}")
     path = parts.path.rstrip("/")
     if parts.query or parts.fragment or (path and protocol == "grpc"):
         raise InputError(f"--triton: {url!r} has more than an address, {example}")
+    if path == "/v2" or path.startswith(("/v2/models", "/v2/health")):  # below another path it may be a proxy's
+        raise InputError(f"--triton: {url!r}: the client adds /v2 itself; leave the path out")
     named = f"[{host}]" if ":" in host else host
     target = f"{named}:{port or default_port}{path}"
     return Address(f"{parts.scheme}://{target}", protocol, is_encrypted, target)

@@ -129,7 +129,7 @@ class Connection(ABC):
             except Exception as error:  # the library lets through whatever its two transports raise
                 if not is_refused(error):
                     raise translate(
-                        error, where, self._options.timeout_seconds, is_about_model=is_about_model
+                        error, self.address, self._options.timeout_seconds, is_about_model=is_about_model
                     ) from error
                 if attempt < self._options.attempts:
                     log.debug("%s: connection refused, attempt %d", where, attempt)

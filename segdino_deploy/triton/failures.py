@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from segdino_deploy.errors import InputError, SegdinoDeployError, one_line
+from segdino_deploy.triton.address import Address
+from segdino_deploy.triton.options import TOKEN_VARIABLE
 
 
 def is_refused(error: Exception) -> bool:
@@ -19,9 +21,11 @@ def refused(where: str, attempts: int) -> SegdinoDeployError:
     )
 
 
-def translate(error: Exception, where: str, timeout_seconds: float, *, is_about_model: bool) -> SegdinoDeployError:
+def translate(
+    error: Exception, address: Address, timeout_seconds: float, *, is_about_model: bool
+) -> SegdinoDeployError:
     """`is_about_model`: of a question whether the server has a model. What it denies, the user can cure: InputError."""
-    status, said = _status(error), message_of(error)
+    where, status, said = address.text, _status(error), message_of(error)
     kind = InputError if is_about_model else SegdinoDeployError
     if isinstance(error, TimeoutError) or status.endswith("DEADLINE_EXCEEDED"):
         return SegdinoDeployError(
@@ -29,13 +33,17 @@ def translate(error: Exception, where: str, timeout_seconds: float, *, is_about_
             "--triton-timeout gives it more"
         )
     if status in ("401", "403") or status.endswith(("UNAUTHENTICATED", "PERMISSION_DENIED")):
-        return kind(f"{where}: not allowed in ({said}); give --triton-token or --triton-header")
+        return kind(f"{where}: not allowed in ({said}); set {TOKEN_VARIABLE} to the token, or give --triton-header")
+    if "WRONG_VERSION_NUMBER" in said:  # OpenSSL's word, of both transports, for an answer without TLS
+        plain = where.replace("s://", "://", 1)
+        return SegdinoDeployError(f"{where}: what listens there speaks no TLS: is it {plain}?")
     if _is_foreign(error, status, said):
         return garbage(where, error)
     if status.endswith("UNAVAILABLE") or isinstance(error, OSError):
         return SegdinoDeployError(f"{where}: cannot be reached: {said}")
     if is_about_model and (status in ("400", "404") or status.endswith(("NOT_FOUND", "INVALID_ARGUMENT"))):
-        return InputError(f"{where}: the server says: {said}; name a model that it has with --triton-model")
+        path = " leave the path out of the address, or" if address.has_path else ""
+        return InputError(f"{where}: the server says: {said};{path} name a model that it has with --triton-model")
     return SegdinoDeployError(f"{where}: the server says: {said}")
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from segdino_deploy.errors import InputError
 
+TOKEN_VARIABLE = "SEGDINO_DEPLOY_TRITON_TOKEN"  # the client's token, where no process list shows it
+
 
 @dataclass(frozen=True)
 class RepositoryOptions:

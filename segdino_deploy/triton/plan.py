@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,9 @@ from segdino_deploy.errors import InputError
 from segdino_deploy.manifest import PRECISIONS, Engine
 from segdino_deploy.triton.naming import check_name, model_name
 from segdino_deploy.triton.options import RepositoryOptions
-from segdino_deploy.triton.serving import Serving, serve_engine
+from segdino_deploy.triton.serving import Serving, require_backend, serve_engine
+
+ENGINE_NAME = re.compile(rf"({'|'.join(RUNNERS)})-({'|'.join(PRECISIONS)})(?:-sm\d+)*")  # as `build-engine` makes it
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,21 @@ class EngineChoice:
         for option, value, known in (("backend", self.backend, RUNNERS), ("precision", self.precision, PRECISIONS)):
             if value is not None and value not in known:
                 raise InputError(f"--{option}: {value!r} is none of {', '.join(known)}")
+        backend, precision = self._by_name
+        for option, value, meant in (("backend", self.backend, backend), ("precision", self.precision, precision)):
+            if value is not None and meant is not None and value != meant:
+                raise InputError(f"--{option}: {value}, but --engine is {self.name}; leave one of them out")
+
+    @property
+    def kind(self) -> tuple[str | None, str | None]:
+        """Backend and precision, whether an option says them or the engine's name; None for what is left open."""
+        backend, precision = self._by_name
+        return self.backend or backend, self.precision or precision
+
+    @property
+    def _by_name(self) -> tuple[str | None, str | None]:
+        match = ENGINE_NAME.fullmatch(self.name or "")
+        return (match[1], match[2]) if match else (None, None)
 
 
 @dataclass(frozen=True)
@@ -81,6 +99,9 @@ def _plan(model: str, bundle: Bundle, choice: EngineChoice, options: RepositoryO
 
 def _candidates(bundle: Bundle, choice: EngineChoice) -> list[tuple[str, Engine]]:
     engines = bundle.manifest.engines
+    backend, precision = choice.kind
+    if backend is not None:
+        require_backend(str(bundle.path), backend, precision)
     found = [
         (name, engine)
         for name, engine in engines.items()
@@ -91,10 +112,11 @@ def _candidates(bundle: Bundle, choice: EngineChoice) -> list[tuple[str, Engine]
     if not found:
         asked = " ".join(filter(None, (choice.name, choice.backend, choice.precision)))
         has = ", ".join(engines) or "none"
-        raise InputError(
-            f"{bundle.path}: no {asked + ' ' if asked else ''}engine (has: {has}); "
-            f"make one: segdino-deploy build-engine {bundle.path}"
+        build = f"segdino-deploy build-engine {bundle.path} --{precision or 'fp16'}" + (
+            f" --backend {backend}" if backend else ""
         )
+        cure = "name one that it has" if choice.name and not backend and engines else f"make one: {build}"
+        raise InputError(f"{bundle.path}: no {asked + ' ' if asked else ''}engine (has: {has}); {cure}")
     order = list(RUNNERS)
     found.sort(key=lambda item: (PREFERRED_PRECISIONS.index(item[1].precision), order.index(item[1].backend)))
     return found

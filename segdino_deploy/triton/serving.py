@@ -45,11 +45,7 @@ class Serving:
 
 def serve_engine(name: str, engine: Engine, card: ModelCard, options: RepositoryOptions) -> Serving:
     """How Triton runs the engine `name`. InputError where it cannot, or not as asked; its line ends with the cure."""
-    if engine.backend not in FILE_NAMES:
-        raise InputError(
-            f"{name}: Triton has no backend for {engine.backend} engines; build one that it has: "
-            "segdino-deploy build-engine --backend tensorrt (on the server's GPU), openvino or onnxruntime"
-        )
+    require_backend(name, engine.backend, engine.precision)
     _check_batching(name, engine, card, options)
     batches = not card.batch.is_fixed and engine.backend != "openvino"
     serving = Serving(
@@ -60,6 +56,15 @@ def serve_engine(name: str, engine: Engine, card: ModelCard, options: Repository
         first_dim=None if batches else card.batch.max if card.batch.is_fixed else -1,
     )
     return _BACKENDS[engine.backend](name, engine, serving, options)
+
+
+def require_backend(name: str, backend: str, precision: str | None) -> None:
+    """InputError where Triton cannot run what `backend` builds. `name`: what the line is about."""
+    if backend not in FILE_NAMES:
+        raise InputError(
+            f"{name}: Triton has no backend for {backend} engines; build one that it has: segdino-deploy build-engine "
+            f"BUNDLE --{precision or 'fp16'} --backend tensorrt (on the server's GPU), openvino or onnxruntime"
+        )
 
 
 def _served_name(backend: str, source: str) -> str:

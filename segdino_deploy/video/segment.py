@@ -17,8 +17,6 @@ from segdino_deploy.video.source import VideoSource, parse_source
 from segdino_deploy.video.stream import Stream
 from segdino_deploy.video.targets import VideoTarget, plan_targets, require_no_earlier
 
-SOUND = "sound is not copied"
-
 
 def segment_video(
     runner: Runner,
@@ -136,6 +134,4 @@ def _notes(stream: Stream, pipeline: Pipeline, outputs: list[tuple[VideoTarget, 
         notes.append(
             f"{width}x{height} is odd: the last column or row is repeated once, for video files have even sizes"
         )
-    if not stream.source.images:
-        notes.append(SOUND)
     return notes

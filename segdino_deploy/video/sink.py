@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from segdino_deploy.folders.image import encode_png
 from segdino_deploy.video.capture import quieten
 from segdino_deploy.video.frames import to_even
 from segdino_deploy.video.publish import move_file, move_folder
+from segdino_deploy.video.stderr import without_opencv_lines
 from segdino_deploy.video.temporary import TemporaryFolder
 
 if TYPE_CHECKING:
@@ -107,7 +109,8 @@ class VideoSink(Sink):
 
         height, width = (length + length % 2 for length in size_hw)
         code = cv2.VideoWriter.fourcc(*CODECS[codec][0])
-        return cv2.VideoWriter(str(self._temporary.absolute()), cv2.CAP_ANY, code, fps, (width, height), is_color)
+        with without_opencv_lines() if codec == "vp9" else nullcontext():  # whose tag it calls unsupported, and writes
+            return cv2.VideoWriter(str(self._temporary.absolute()), cv2.CAP_ANY, code, fps, (width, height), is_color)
 
     def write(self, frame: UInt8) -> None:
         self._last = to_even(frame)

@@ -42,7 +42,8 @@ def parse_source(text: str | Path) -> VideoSource | None:
     """A video file by its suffix, `camera:0`, an address, an image sequence (`frames/%04d.png`, `frames/*.png`); None
     for what is neither: images and folders of images, here or in an object store.
 
-    Raises InputError: a video file that is not there or must not be read, a sequence without images, an unnamed camera.
+    Raises InputError: a video file that is not there or must not be read, a sequence without images or of videos, an
+    unnamed camera.
     """
     text = str(text)
     if match := CAMERA.fullmatch(text):
@@ -87,6 +88,9 @@ def _address(text: str) -> VideoSource | None:
 def _sequence(text: str, images: list[Path]) -> VideoSource:
     if not images:
         raise InputError(f"{text}: no image has such a name")
+    video = next((image for image in images if image.suffix.lower() in VIDEO_SUFFIXES), None)
+    if video is not None:
+        raise InputError(f"{text}: {video} is a video; name videos one by one, or the pattern without quotes")
     without_signs = re.sub(r"%0?\d*d|\[[^\]]*\]|[*?]", "", Path(text).stem).strip("._- ")
     stem = _plain(without_signs) or images[0].absolute().parent.name or "sequence"
     return VideoSource(text, stem, partial(ImageSequence, images), is_live=False, images=tuple(images))

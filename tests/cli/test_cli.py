@@ -136,7 +136,7 @@ def test_an_engine_file_is_not_replaced_by_another_precision(cli: Cli, bundle_co
     other = cli("predict", engine, image, "-o", tmp_path / "out", "--precision", "int8")
     unknown = cli("predict", bundle.path, image, "-o", tmp_path / "out", "--precision", "fp8")
 
-    assert "is a onnxruntime fp32 engine" in other.error
+    assert "holds onnxruntime fp32, while int8 was asked for" in other.error
     assert "'fp8' is none of fp32, fp16, bf16, int8" in unknown.error
     (tmp_path / "file").write_text("")
     blocked = cli("predict", engine, image, "-o", tmp_path / "file" / "out")

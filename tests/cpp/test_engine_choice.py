@@ -65,7 +65,7 @@ def test_an_engine_asked_for_by_name_is_never_replaced(crowded: Bundle, probes: 
     has = "tensorrt-fp16, openvino-int8"
     assert str(absent) == f"{crowded.path}: no engine named openvino-fp32 (has: {has})"
     assert (absent.expected, absent.got) == ("openvino-fp32", has)
-    assert str(other) == f"{crowded.path}: openvino-int8 is a openvino int8 engine, another was asked for"
+    assert str(other) == (f"{crowded.path}: openvino-int8 holds openvino int8, while fp16 was asked for; name one only")
 
 
 def test_a_backend_of_a_later_version_comes_last(bundle_copy: Copy, probes: BundleProbes) -> None:

@@ -105,6 +105,11 @@ def test_an_engine_asked_for_by_name_is_never_replaced(bundle: Bundle) -> None:
         open_engine(bundle.path, precision="fp16")
     with pytest.raises(InputError, match=r"no tensorrt engine"):
         open_engine(bundle.path, backend="tensorrt")
+    file = bundle.file("engines/openvino-fp32.xml")
+    with pytest.raises(
+        InputError, match=r"fp32\.xml: holds openvino fp32, while onnxruntime int8 was asked for; name the"
+    ):
+        open_engine(file, backend="onnxruntime", precision="int8")
 
 
 def test_engine_file_outside_a_bundle_is_refused(bundle: Bundle, tmp_path: Path) -> None:

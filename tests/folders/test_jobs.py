@@ -85,3 +85,12 @@ def test_places_are_written_as_paths_are(folder: str) -> None:
 
     assert jobs.source(0) == str(jobs[0].image)
     assert jobs.result("a/b.polyp.png") == str(jobs[0].targets[0].mask)
+
+
+def test_an_image_that_is_named_twice_is_no_collision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = make_files(tmp_path / "in", "a.jpg", "b.jpg")
+    monkeypatch.chdir(images)
+
+    for twice in (images / "b.jpg", Path("b.jpg")):
+        with pytest.raises(InputError, match=r"b\.jpg: named twice, or by its folder, too; name it once$"):
+            plan_jobs([images, twice], tmp_path / "out")

@@ -15,8 +15,10 @@ import pytest
 
 from segdino_deploy.errors import InputError
 from segdino_deploy.folders.jobs import plan_jobs
+from segdino_deploy.folders.journal import Head, Journal
 from segdino_deploy.folders.options import FolderOptions
 from segdino_deploy.folders.predict import predict_folder
+from segdino_deploy.folders.recording import Reports
 from tests.folders.toy import IDENTITY, Colours, contents, make_folder, predict
 
 JOURNAL = ".predict.jsonl"
@@ -120,7 +122,10 @@ def test_batches_are_the_same_after_an_interruption(tmp_path: Path) -> None:
         ({"identity": "1" * 64}, r"was written with another engine \(sha256\): 0000000000000000, now 1111111111111111"),
         ({"options": FolderOptions(overlay=False)}, "was written with another --overlay: yes, now no"),
         ({"options": FolderOptions(batch_size=2)}, "was written with another --batch-size: 4, now 2"),
-        ({"more_options": {"--mode": "tile"}}, "was written with another --mode: not set, now tile"),
+        (
+            {"more_options": {"--mode": "tile", "--mask-format": "by size"}},
+            "was written with another --mode: resize, now tile",
+        ),
     ],
 )
 def test_results_of_two_kinds_are_never_mixed(change: dict[str, object], said: str, tmp_path: Path) -> None:
@@ -182,3 +187,41 @@ def test_a_run_without_failures_leaves_only_its_results(tmp_path: Path) -> None:
     predict(images, tmp_path / "out")
 
     assert not list((tmp_path / "out").rglob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("options", "images", "is_told"),
+    [
+        (FolderOptions(workers=2), "in", True),
+        (FolderOptions(overlay=False), "in", False),
+        (FolderOptions(), "x", False),
+    ],
+)
+def test_only_what_resume_would_go_on_with_is_told(
+    tmp_path: Path, options: FolderOptions, images: str, is_told: bool
+) -> None:
+    first = make_folder(tmp_path / "in", 3)
+    predict(first, tmp_path / "out", resume=True)
+    (make_folder(tmp_path / "x", 1) / "part0" / "00000.png").rename(tmp_path / "x" / "other.png")
+    notes: list[str] = []
+
+    jobs = plan_jobs([tmp_path / images], tmp_path / "out")
+    predict_folder(Colours(), jobs, options, IDENTITY, reports=Reports(on_note=notes.append))
+
+    assert [note.endswith("--resume would have gone on with it") for note in notes] == [True] * is_told
+
+
+def test_a_run_that_does_not_begin_leaves_the_journal_as_it_was(tmp_path: Path) -> None:
+    images = make_folder(tmp_path / "in", 3)
+    jobs = plan_jobs([images], tmp_path / "out")
+    head = Head(tool_version="0", engine="test fp32", engine_sha256=IDENTITY, options={})
+    with Journal(head, jobs, resume=False):
+        pass
+    assert not (tmp_path / "out" / JOURNAL).exists()
+    predict(images, tmp_path / "out", resume=True)
+    before = (tmp_path / "out" / JOURNAL).read_bytes()
+
+    with pytest.raises(InputError, match="no cluster"), Journal(head, jobs, resume=False):
+        raise InputError("no cluster")
+
+    assert (tmp_path / "out" / JOURNAL).read_bytes() == before

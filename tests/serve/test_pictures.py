@@ -111,7 +111,7 @@ def changed(kind: str, data: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        pytest.param(b"", "not an image that can be read", id="nothing"),
+        pytest.param(b"", "the body is empty", id="nothing"),
         pytest.param(b"hello", "not an image that can be read (PNG, JPEG, TIFF, BMP, WEBP)", id="text"),
         pytest.param(b"GIF89a" + bytes(100), "not an image that can be read", id="gif"),
         pytest.param(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image that can be read", id="eps"),

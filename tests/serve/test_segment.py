@@ -119,3 +119,23 @@ def test_an_unknown_model_is_404_and_an_unknown_head_400(server: Address) -> Non
     assert httpx.post(server("/v1/segment?head=lesion"), content=SLICE.read_bytes()).status_code == 400
     assert httpx.post(server("/v1/segment?model=polyp"), content=SLICE.read_bytes()).status_code == 200
     assert metric(server, "segdino_requests_total", endpoint="/v1/segment", status="404") == 1
+
+
+CURE = "send the file itself: curl --data-binary @FILE"
+REFUSED = {
+    "a form": ({"files": {"file": SLICE.read_bytes()}}, f"the body is a form; {CURE}"),
+    "nothing": ({"content": b""}, f"the body is empty; {CURE}"),
+    "a typing error": (
+        {"content": SLICE.read_bytes(), "params": {"modell": "polyp"}},
+        "no parameter 'modell': there are model and head",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", list(REFUSED))
+def test_a_request_that_was_meant_otherwise_is_told_what_to_send(case: str, server: Address) -> None:
+    request, message = REFUSED[case]
+
+    answer = httpx.post(server("/v1/segment"), **request)  # type: ignore[arg-type]
+
+    assert (answer.status_code, answer.json()) == (400, {"error": message})

@@ -153,7 +153,9 @@ def test_what_is_not_there_is_404(client: InferenceServerClient, images: UInt8, 
         client.infer("lesion", [infer_input(images[:1])])
     with pytest.raises(InferenceServerException, match=r"\[404\] polyp has no version '7': there is 1"):
         client.infer("polyp", [infer_input(images[:1])], "7")
-    assert httpx.get(server("/v2/models/polyp/stats")).status_code == 404
+    for named in ((), ("polyp",), ("polyp", "1")):
+        with pytest.raises(InferenceServerException, match=r"\[404\] statistics are not supported: /metrics has"):
+            client.get_inference_statistics(*named)
     assert httpx.get(server("/v2/models/polyp/infer")).status_code == 405
     assert httpx.get(server("/docs")).status_code == 404
 

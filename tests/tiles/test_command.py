@@ -98,3 +98,14 @@ def test_wrong_options_end_with_exit_code_2(
 
     assert result.code == 2
     assert message in result.error
+
+
+def test_the_summary_says_how_many_images_were_segmented_whole(cli: Cli, folder: Path, tmp_path: Path) -> None:
+    def summary(inputs: Path, output: str, *options: str) -> str:
+        return cli("predict", "x.segdino", inputs, "-o", tmp_path / output, *options).stdout
+
+    assert "(1 of 2 whole)" in summary(folder, "both", "--mode", "tile", "--resume")
+    assert "whole" not in summary(folder, "both", "--mode", "tile", "--resume")  # nothing is left to do
+    assert "(1 of 1 whole)" in summary(folder / "large.tif", "large", "--mode", "tile", "--tile", "300")
+    assert "whole" not in summary(folder / "large.tif", "tiled", "--mode", "tile")
+    assert "whole" not in summary(folder, "resized")

@@ -23,7 +23,7 @@ from tests.triton.conftest import Server, serving
 
 def test_a_token_is_sent_with_every_call(server: Server, fixed: Path) -> None:
     server.behaviour.token = "secret"
-    with pytest.raises(InputError, match=r"not allowed in \(no token\); give --triton-token"):
+    with pytest.raises(InputError, match=r"not allowed in \(no token\); set SEGDINO_DEPLOY_TRITON_TOKEN"):
         TritonRunner(fixed, server.options())
 
     options = server.options(headers={"authorization": "Bearer secret", "x-tenant": "clinic"})
@@ -105,6 +105,20 @@ def test_a_port_where_something_else_answers_is_one_line(garbage: str, protocol:
 def test_a_host_that_does_not_exist_is_one_line(protocol: str, fixed: Path) -> None:
     with pytest.raises(SegdinoDeployError, match=r"no-such-host.invalid:1: cannot be reached"):
         TritonRunner(fixed, ClientOptions(f"{protocol}://no-such-host.invalid:1", timeout_seconds=5))
+
+
+def test_tls_to_a_server_without_it_asks_for_the_other_scheme(server: Server, protocol: str, fixed: Path) -> None:
+    plain = server.url
+    encrypted = plain.replace(protocol, f"{protocol}s")
+    with pytest.raises(SegdinoDeployError) as caught:
+        TritonRunner(fixed, server.options(url=encrypted))
+    assert str(caught.value) == f"{encrypted}: what listens there speaks no TLS: is it {plain}?"
+
+
+def test_a_path_where_no_server_is_is_to_be_left_out(repository: Path, fixed: Path) -> None:
+    wanted = r"Not Found; leave the path out of the address, or name a model"
+    with serving("http", repository) as server, pytest.raises(InputError, match=wanted):
+        TritonRunner(fixed, server.options(url=f"{server.url}/triton"))
 
 
 MAKE_CERTIFICATE = (

@@ -15,6 +15,7 @@ ADDRESSES = {
     "grpc://triton": ("grpc", False, "triton:8001", "grpc://triton:8001"),
     "http://10.0.0.7:9000/": ("http", False, "10.0.0.7:9000", "http://10.0.0.7:9000"),
     "https://ml.example.org/models/a": ("http", True, "ml.example.org:443/models/a", None),
+    "https://ml.example.org/api/v2": ("http", True, "ml.example.org:443/api/v2", None),
     "grpcs://[::1]:8001": ("grpc", True, "[::1]:8001", None),
 }
 
@@ -33,7 +34,15 @@ def test_addresses_are_read(url: str) -> None:
     "url", ["", "localhost:8001", "ftp://a", "grpc://", "grpc://a:b", "grpc://a/path", "http://a?x=1", "http://u:p@a"]
 )
 def test_what_is_no_address_is_refused_with_an_example(url: str) -> None:
-    with pytest.raises(InputError, match=r"--triton: .*(such as grpc://localhost:8001|use --triton-token)"):
+    with pytest.raises(
+        InputError, match=r"--triton: .*(such as grpc://localhost:8001|use SEGDINO_DEPLOY_TRITON_TOKEN)"
+    ):
+        parse_address(url)
+
+
+@pytest.mark.parametrize("url", ["http://a/v2", "https://a:1/v2/", "http://a/v2/health/ready"])
+def test_the_clients_own_part_of_the_path_is_to_be_left_out(url: str) -> None:
+    with pytest.raises(InputError, match=f"--triton: '{url}': the client adds /v2 itself; leave the path out"):
         parse_address(url)
 
 

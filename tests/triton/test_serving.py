@@ -116,14 +116,56 @@ def test_an_engine_that_was_named_is_never_replaced(own_copy: Bundle) -> None:
     for choice in (EngineChoice("openvino-fp32"), EngineChoice(backend="openvino")):
         with pytest.raises(InputError, match=r"fixed.segdino: openvino-fp32: was measured in f32"):
             plan_models([own_copy.path], choice, options)
-    with pytest.raises(InputError, match=r"no int8 engine \(has: .*\); make one: segdino-deploy build-engine"):
-        plan_models([own_copy.path], EngineChoice(precision="int8"), options)
     file = own_copy.file("engines/onnxruntime-fp32.onnx")
     assert plan_models([file], EngineChoice(), options)[0].engine == "onnxruntime-fp32"
     with pytest.raises(InputError, match="is an engine already"):
         plan_models([file], EngineChoice(precision="fp32"), options)
     with pytest.raises(InputError, match="--backend: 'tensorflow' is none of"):
         EngineChoice(backend="tensorflow")
+
+
+@pytest.mark.parametrize(
+    ("choice", "cure"),
+    [
+        (EngineChoice(precision="int8"), "make one: segdino-deploy build-engine {bundle} --int8"),
+        (EngineChoice(backend="tensorrt"), "make one: segdino-deploy build-engine {bundle} --fp16 --backend tensorrt"),
+        (
+            EngineChoice("tensorrt-fp32"),
+            "make one: segdino-deploy build-engine {bundle} --fp32 --backend tensorrt",
+        ),
+        (EngineChoice("fastest"), "name one that it has"),
+    ],
+)
+def test_an_engine_that_is_not_there_is_told_with_the_whole_line_that_builds_it(
+    choice: EngineChoice, cure: str, own_copy: Bundle
+) -> None:
+    with pytest.raises(InputError, match=r"engine \(has: openvino-fp32, onnxruntime-fp32\); ") as caught:
+        plan_models([own_copy.path], choice, RepositoryOptions())
+    assert str(caught.value).endswith(f"; {cure.format(bundle=own_copy.path)}")
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [EngineChoice("tensorrt-rtx-fp16"), EngineChoice("tensorrt-rtx-fp16-sm89"), EngineChoice(backend="tensorrt-rtx")],
+)
+@pytest.mark.parametrize("is_there", [False, True])
+def test_an_engine_that_triton_has_no_backend_for_is_never_offered(
+    choice: EngineChoice, is_there: bool, own_copy: Bundle
+) -> None:
+    if is_there:
+        with_engine(own_copy, engine_record("tensorrt-rtx", "1.7.0"))
+    with pytest.raises(InputError, match=r"no backend for tensorrt-rtx engines; .*--fp16 --backend tensorrt \(on"):
+        plan_models([own_copy.path], choice, RepositoryOptions())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "option"),
+    [({"backend": "onnxruntime"}, "--backend: onnxruntime"), ({"precision": "fp16"}, "--precision: fp16")],
+)
+def test_an_engine_of_another_kind_than_was_asked_for_is_told(wrong: dict[str, str], option: str) -> None:
+    assert EngineChoice("openvino-fp32", "openvino", "fp32").kind == ("openvino", "fp32")
+    with pytest.raises(InputError, match=f"{option}, but --engine is openvino-fp32; leave one of them out"):
+        EngineChoice("openvino-fp32", **wrong)
 
 
 NAMES = {

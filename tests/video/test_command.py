@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -17,7 +19,8 @@ from segdino_deploy.cli.video_options import (
     video_options,
 )
 from segdino_deploy.errors import CheckFailed, InputError
-from segdino_deploy.video import VideoOptions
+from segdino_deploy.video import VideoOptions, segment_video
+from segdino_deploy.video.stderr import without_opencv_lines
 from tests.cli.conftest import Cli
 from tests.video.models import Toy, UInt8, draw_frames, read_video, write_video
 
@@ -37,10 +40,35 @@ def test_a_video_that_fails_is_counted_and_stops_no_other(tmp_path: Path, capsys
     assert document["engine"] == "toy fp32 on CPU"
     assert [Path(video["source"]).name for video in document["videos"]] == ["a.mp4", "c.mp4", "d.avi"]
     assert len(document["failures"]) == 2 and "of 20 promised" in document["failures"][1]
-    assert printed.err.count("sound is not copied") == 1
     for video in document["videos"]:
         for output in video["outputs"]:
             assert len(read_video(Path(output["path"]))) == video["frames_written"]
+
+
+def test_a_note_of_several_videos_is_told_once_and_a_silent_video_has_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a_1.png", "b_1.png"):
+        cv2.imwrite(str(tmp_path / name), draw_frames(1)[0])
+    write_video(tmp_path / "c.mp4", draw_frames(3))
+    sources, _ = split_inputs([str(tmp_path / name) for name in ("a_%d.png", "b_%d.png", "c.mp4")])
+    predict_videos(Toy(), sources, tmp_path / "out", VideoOptions(), as_json=False)
+    told = capsys.readouterr().err
+    assert told.count("the source names no frame rate") == 1
+    assert "sound" not in told
+
+
+def test_the_encoder_prints_nothing_of_its_own(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """OpenCV says of VP9 in WebM that its tag is not supported, and writes it."""
+    source = write_video(tmp_path / "a.mp4", draw_frames(3))
+    segment_video(Toy(), source, tmp_path / "out", VideoOptions(overlay_codec="vp9"))
+    assert capfd.readouterr().err == ""
+
+
+def test_what_others_print_while_a_video_is_opened_is_not_lost(capfd: pytest.CaptureFixture[str]) -> None:
+    with without_opencv_lines():
+        os.write(2, b"OpenCV: FFMPEG: tag 0x30395056/'VP90' is not supported\nanother thread's\n")
+    assert capfd.readouterr().err == "another thread's\n"
 
 
 def cut_video(path: Path) -> Path:

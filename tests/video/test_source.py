@@ -57,6 +57,14 @@ def test_what_cannot_be_is_refused(text: str, words: str, tmp_path: Path, monkey
         parse_source(text)
 
 
+@pytest.mark.parametrize("pattern", ["*.MP4", "*", "clip_%d.MP4"])
+def test_a_pattern_of_videos_is_no_sequence(pattern: str, tmp_path: Path) -> None:
+    for name in ("clip_1.MP4", "clip_2.MP4", "a.png"):
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match=r"clip_1\.MP4 is a video; name videos one by one, or the pattern without"):
+        parse_source(tmp_path / pattern)
+
+
 def test_a_sequence_goes_by_number_and_a_gap_is_refused(tmp_path: Path) -> None:
     for number in (9, 10, 11):
         cv2.imwrite(str(tmp_path / f"scan_{number}.png"), draw_frame(number))

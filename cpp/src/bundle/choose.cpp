@@ -55,9 +55,10 @@ const EngineRecord& named(const Bundle& bundle, const Options& options) {
                      has);
   }
   if (!is_allowed(*found, options)) {
-    const std::string is = found->backend + " " + found->precision;
-    throw InputError(where + ": " + found->name + " is a " + is + " engine, another was asked for", asked_for(options),
-                     is);
+    const std::string held = found->backend + " " + found->precision, asked = asked_for(options);
+    throw InputError(
+        where + ": " + found->name + " holds " + held + ", while " + asked + " was asked for; name one only", asked,
+        held);
   }
   return *found;
 }

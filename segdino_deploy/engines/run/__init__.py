@@ -88,7 +88,9 @@ def _candidates(path: Path, precision: str | None, backend: str | None) -> tuple
         bundle, name = bundle_of(path)
         engine = bundle.manifest.engines[name]
         if (precision or engine.precision, backend or engine.backend) != (engine.precision, engine.backend):
-            raise InputError(f"{path}: is a {engine.backend} {engine.precision} engine, another was asked for")
+            asked = " ".join(filter(None, (backend, precision)))
+            held = f"{engine.backend} {engine.precision}"
+            raise InputError(f"{path}: holds {held}, while {asked} was asked for; name the bundle instead")
         return bundle, [engine]
     bundle = Bundle.open(path)
     engines = [
