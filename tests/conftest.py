@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,12 +79,21 @@ def shared_traces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def ctrl_c() -> Iterator[None]:
-    """SIGINT raises KeyboardInterrupt, as in a program that was just started, whatever the tests before have left."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Runs a test that is marked `own_process` in one: Ctrl-C among the native libraries of all other tests has ended
+    whole workers.
+    """
+    if pyfuncitem.get_closest_marker("own_process") is None or "SEGDINO_OWN_PROCESS" in os.environ:
+        return None
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", pyfuncitem.nodeid]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    done = subprocess.run(
+        command, cwd=pyfuncitem.config.rootpath, env=environment | {"SEGDINO_OWN_PROCESS": "1"}, capture_output=True
+    )
+    if done.returncode:
+        pytest.fail(done.stdout.decode(errors="replace"), pytrace=False)
+    return True
 
 
 @pytest.fixture(scope="session")

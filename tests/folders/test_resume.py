@@ -58,7 +58,7 @@ def _lines(output: Path) -> int:
     return journal.read_bytes().count(b"\n") if journal.is_file() else 0
 
 
-@pytest.mark.usefixtures("ctrl_c")
+@pytest.mark.own_process
 def test_ctrl_c_finishes_what_is_under_way_and_keeps_it(tmp_path: Path) -> None:
     images = make_folder(tmp_path / "in", 60)
     output = tmp_path / "out"

@@ -150,7 +150,7 @@ def test_stop_ends_a_stream_that_has_fallen_silent(tmp_path: Path, monkeypatch: 
     assert camera.is_released
 
 
-@pytest.mark.usefixtures("ctrl_c")
+@pytest.mark.own_process
 def test_ctrl_c_while_a_silent_decoder_is_waited_for_takes_no_report_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
